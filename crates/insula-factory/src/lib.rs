@@ -1,0 +1,1 @@
+//! Fresh agent instances bound to their owner, counted while they live.
