@@ -1,1 +1,59 @@
-//! Ports to storage and signals, the memory backend that reads them out loud, and the conformance suite for every other.
+//! Ports to storage and signals, the memory backend that reads them out loud, and the conformance suite that every
+//! other backend must pass.
+//!
+//! Ports are split by authority. What takes a [`UserScope`](insula_context::UserScope) may be called by anyone who
+//! holds one: [`RunStore`], [`EventLog`], [`StateStore`], [`RedisManager`], [`DatabaseSessionManager`], [`Quota`]. What
+//! works across scopes is the [`RunQueue`], and the engine alone is given it. [`Signals`] are best-effort and never the
+//! only copy of anything; the log is durable.
+//!
+//! ```
+//! # async fn example() -> Result<(), insula_infra::Error> {
+//! use insula_context::ThreadId;
+//! use insula_infra::{MemoryBackend, Backend};
+//!
+//! let backend: Backend = MemoryBackend::new().into_backend();
+//! # #[expect(clippy::disallowed_methods, reason = "the example plays the authenticator")]
+//! # let ada = insula_context::ScopeIssuer::new().issue("acme", "ada").unwrap();
+//! let nothing_yet = backend.log.thread_events(&ada, &ThreadId::new("t-1").unwrap(), 0, 100).await?;
+//! assert!(nothing_yet.is_none());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In reading order: [`event`] and [`run`] (what is stored), [`queue`], [`log`], [`runs`], [`state`], [`cache`],
+//! [`database`], [`signals`], [`quota`], [`health`] (the ports), [`backend`] (all of them together), [`memory`] and,
+//! with the feature of that name, `conformance`.
+
+pub mod backend;
+pub mod cache;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod database;
+mod error;
+pub mod event;
+pub mod health;
+pub mod log;
+pub mod memory;
+pub mod payload;
+pub mod queue;
+pub mod quota;
+pub mod run;
+pub mod runs;
+pub mod signals;
+pub mod state;
+
+pub use backend::Backend;
+pub use cache::{CacheSubscription, RedisManager};
+pub use database::{DatabaseSession, DatabaseSessionManager};
+pub use error::{Error, Source};
+pub use event::{Event, EventType, NewEvent, RawJson, RunHeader};
+pub use health::{ComponentHealth, Health, HealthCheck};
+pub use log::{EventLog, EventPage};
+pub use memory::MemoryBackend;
+pub use payload::{Payload, PayloadHash};
+pub use queue::{Append, Claimed, Commit, Committed, JournalEntry, Lease, RunQueue, Submitted, WorkerId};
+pub use quota::{Quota, RateLimit, Taken};
+pub use run::{FailReason, Failure, NewRun, RunChange, RunRecord, RunStatus, WaitFor};
+pub use runs::{CancelRequest, Page, PageRequest, RunFilter, RunStore, ThreadRecord};
+pub use signals::{LocalSignals, Signals, ThreadWatch};
+pub use state::{StateKey, StateSpace, StateStore, Versioned};

@@ -1,0 +1,39 @@
+//! All ports of one backend together, to be handed to an engine.
+
+use std::sync::Arc;
+
+use crate::{
+    DatabaseSessionManager, EventLog, HealthCheck, Quota, RedisManager, RunQueue, RunStore, Signals, StateStore,
+};
+
+/// The ports that an engine needs, and those that it can do without. Cheap to clone.
+#[derive(Clone)]
+pub struct Backend {
+    /// Runs of all users; for the engine alone.
+    pub queue: Arc<dyn RunQueue>,
+    /// A user's runs and threads.
+    pub runs: Arc<dyn RunStore>,
+    /// A user's events.
+    pub log: Arc<dyn EventLog>,
+    /// A user's state.
+    pub state: Arc<dyn StateStore>,
+    /// News of threads.
+    pub signals: Arc<dyn Signals>,
+    /// Rates per user.
+    pub quota: Arc<dyn Quota>,
+    /// How the backend is.
+    pub health: Arc<dyn HealthCheck>,
+    /// A user's cache; without one, agents are told that it is unavailable.
+    pub cache: Option<Arc<dyn RedisManager>>,
+    /// A user's own database; without one, agents are told that it is unavailable.
+    pub database: Option<Arc<dyn DatabaseSessionManager>>,
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backend")
+            .field("cache", &self.cache.is_some())
+            .field("database", &self.database.is_some())
+            .finish_non_exhaustive()
+    }
+}

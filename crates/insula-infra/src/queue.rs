@@ -1,0 +1,186 @@
+//! The run queue: the one port that works across scopes. The engine alone is given it.
+//!
+//! It is kept narrow (submit, claim, renew, append) so that another durable engine can stand behind it. Nothing here
+//! assumes SQL.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use insula_context::CancelReason;
+use tokio::sync::oneshot;
+
+use crate::{Error, EventType, NewEvent, NewRun, Payload, RawJson, RunChange, RunHeader, RunRecord};
+
+/// Who works on runs: one per process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WorkerId(Arc<str>);
+
+impl WorkerId {
+    /// A name that no other process has.
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Self(Arc::from(name.as_ref()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The right to write to one run. The store refuses it once a later token was handed out.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// The run.
+    pub header: Arc<RunHeader>,
+    /// Who holds it.
+    pub worker: WorkerId,
+    /// The fencing token: 1 for whoever created the run running, one more with every claim.
+    pub token: u64,
+}
+
+/// One atomic write to a run: its events, what they make of its summary, and the payloads that they refer to.
+#[derive(Debug)]
+pub struct Append {
+    /// The right to do so.
+    pub lease: Lease,
+    /// Creates the run in the same write, running under `lease` (token 1) for the given time.
+    pub create: Option<(NewRun, Duration)>,
+    /// How many events the run has so far. A writer whose earlier append was lost is refused by this.
+    pub after: u64,
+    /// What happened, in order.
+    pub events: Vec<NewEvent>,
+    /// What that makes of the run.
+    pub change: Option<RunChange>,
+    /// Large values that the events refer to by hash.
+    pub payloads: Vec<Payload>,
+}
+
+/// An append is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The `seq` of the last event of the thread after the append.
+    pub head: u64,
+}
+
+/// Resolves when an append is durable, or with the reason why it is not.
+///
+/// Appends of one run become durable in order, so waiting for the last is waiting for all. Dropping it loses the
+/// answer and not the append.
+#[derive(Debug)]
+#[must_use = "an append is durable only when its commit says so; bind it with `let _later` if a following one is awaited"]
+pub enum Commit {
+    /// The answer is known.
+    Ready(Option<Result<Committed, Error>>),
+    /// The answer comes when the write that contains the append has ended.
+    Pending(oneshot::Receiver<Result<Committed, Error>>),
+}
+
+impl Commit {
+    /// An answer that is known at once.
+    pub fn ready(answer: Result<Committed, Error>) -> Self {
+        Self::Ready(Some(answer))
+    }
+}
+
+impl Future for Commit {
+    type Output = Result<Committed, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let gone = || Error::Unavailable { operation: "append", component: "the log's writer", source: None };
+        match &mut *self {
+            Self::Ready(answer) => Poll::Ready(answer.take().unwrap_or_else(|| Err(gone()))),
+            Self::Pending(receiver) => {
+                Pin::new(receiver).poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(gone())))
+            }
+        }
+    }
+}
+
+/// The answer to a submission.
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// The run is in the queue.
+    New,
+    /// The same idempotency key was used before; this is the run it made.
+    Known(Box<RunRecord>),
+}
+
+/// A run that this worker now holds the lease of.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The right to write to it.
+    pub lease: Lease,
+    /// The run as it stands. `status` is what it was before the claim: `queued` for a first attempt, `running` when a
+    /// lost worker is taken over, `waiting` when it is woken.
+    pub run: RunRecord,
+    /// To have ended by this time.
+    pub deadline: Option<insula_context::Timestamp>,
+}
+
+/// One recorded fact of a run, for its resumption.
+#[derive(Debug, Clone)]
+pub struct JournalEntry {
+    /// What kind of event recorded it.
+    pub kind: EventType,
+    /// What readers see.
+    pub data: RawJson,
+    /// What only the engine sees.
+    pub journal: Option<RawJson>,
+}
+
+/// Runs of all users: who has the engine has this, and nobody else.
+#[async_trait]
+pub trait RunQueue: Send + Sync {
+    /// Puts a run into the queue. Durable when it returns. With an idempotency key, a second submission of the same
+    /// owner answers with the first one's run and adds nothing.
+    ///
+    /// # Errors
+    /// [`Error::RunExists`] when this owner has a run of this id.
+    async fn submit(&self, run: NewRun, idempotency_key: Option<&str>) -> Result<Submitted, Error>;
+
+    /// Takes up to `max` runs whose time has come: queued ones, those whose wake-up time has passed, those whose
+    /// worker's lease has expired, and parked ones that were asked to stop. Owners are served in turn. Each gets a token
+    /// that makes all earlier ones stale.
+    ///
+    /// # Errors
+    /// When the store does not answer. Not cancellation safe: a dropped call may have claimed runs, which come back when
+    /// the lease expires.
+    async fn claim(&self, worker: &WorkerId, lease: Duration, max: usize) -> Result<Vec<Claimed>, Error>;
+
+    /// Extends the lease of everything that this worker holds to `lease` from now, by the store's clock.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn renew(&self, worker: &WorkerId, lease: Duration) -> Result<(), Error>;
+
+    /// Writes to a run, atomically. Returns at once; the [`Commit`] says when it is durable. Readers are told only then.
+    ///
+    /// The commit fails with [`Error::RunExists`], [`Error::RunEnded`], [`Error::StaleLease`] or [`Error::OutOfOrder`],
+    /// and then nothing of the append is kept.
+    fn append(&self, append: Append) -> Commit;
+
+    /// What has been recorded of a run, in order: its events with their journal part.
+    ///
+    /// # Errors
+    /// [`Error::StaleLease`] when somebody else holds the run by now.
+    async fn journal(&self, lease: &Lease) -> Result<Vec<JournalEntry>, Error>;
+
+    /// Which of the runs that this worker holds were asked to stop, and by whom.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn stops(&self, worker: &WorkerId) -> Result<Vec<(Arc<RunHeader>, CancelReason)>, Error>;
+}

@@ -1,0 +1,245 @@
+//! A run as the store keeps it: the summary of its events, changed in the same append as they.
+
+use std::sync::Arc;
+
+use insula_context::{CancelReason, Timestamp};
+use serde::{Serialize, Serializer};
+
+use crate::{RawJson, RunHeader};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RunStatus {
+    /// Waits for a worker or for its owner's limit.
+    Queued,
+    /// A worker holds a lease on it.
+    Running,
+    /// Parked: waits for a human, a timer or a child, and holds nothing.
+    Waiting,
+    /// Ended with a result.
+    Completed,
+    /// Ended with a failure.
+    Failed,
+    /// Ended because somebody stopped it.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Every status.
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Running, Self::Waiting, Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// The stored and sent word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The status of a stored word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// Whether nothing can follow.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl Serialize for RunStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailReason {
+    /// The agent returned an error.
+    Error,
+    /// The run outlived its time limit.
+    Timeout,
+    /// The agent panicked.
+    Panic,
+    /// The agent ended without a result.
+    ReturnedNothing,
+    /// A budget was spent.
+    Budget,
+    /// The worker was lost and the run could not be resumed.
+    Lost,
+}
+
+impl FailReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Error, Self::Timeout, Self::Panic, Self::ReturnedNothing, Self::Budget, Self::Lost];
+
+    /// The stored and sent word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Panic => "panic",
+            Self::ReturnedNothing => "returned_nothing",
+            Self::Budget => "budget",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The reason of a stored word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+impl Serialize for FailReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How a run failed, in words that its user may see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The class of failure.
+    pub reason: FailReason,
+    /// What happened, without paths, backtraces or secrets.
+    pub message: String,
+}
+
+/// What a parked run waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitFor {
+    /// The answer of a human.
+    Human,
+    /// A point in time.
+    Timer,
+    /// The end of a child run.
+    Child,
+    /// Somebody who knows whether an effect happened.
+    Reconcile,
+}
+
+impl WaitFor {
+    /// The stored and sent word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Timer => "timer",
+            Self::Child => "child",
+            Self::Reconcile => "reconcile",
+        }
+    }
+}
+
+/// A run that does not exist yet.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Owner, thread, run, parent and agent.
+    pub header: Arc<RunHeader>,
+    /// The version of the agent class that the run is to be executed with.
+    pub version: Arc<str>,
+    /// What the agent is given.
+    pub input: RawJson,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Not to be claimed before this time.
+    pub available_at: Option<Timestamp>,
+    /// To have ended by this time.
+    pub deadline: Option<Timestamp>,
+}
+
+/// What an append makes of the run's summary.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum RunChange {
+    /// It runs (again).
+    Running,
+    /// It is parked; its lease is given back.
+    Waiting {
+        /// What it waits for.
+        reason: WaitFor,
+        /// When it is to be claimed again without being woken.
+        until: Option<Timestamp>,
+    },
+    /// It ended with a result.
+    Completed {
+        /// The result, or a reference to it where it is large.
+        result: RawJson,
+    },
+    /// It ended with a failure.
+    Failed(Failure),
+    /// It was stopped.
+    Cancelled(CancelReason),
+}
+
+impl RunChange {
+    /// The status that the run has after this.
+    pub const fn status(&self) -> RunStatus {
+        match self {
+            Self::Running => RunStatus::Running,
+            Self::Waiting { .. } => RunStatus::Waiting,
+            Self::Completed { .. } => RunStatus::Completed,
+            Self::Failed(_) => RunStatus::Failed,
+            Self::Cancelled(_) => RunStatus::Cancelled,
+        }
+    }
+}
+
+/// A run as its owner reads it.
+#[derive(Debug, Clone)]
+pub struct RunRecord {
+    /// Owner, thread, run, parent and agent.
+    pub header: Arc<RunHeader>,
+    /// The version of the agent class.
+    pub version: Arc<str>,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// What the agent was given.
+    pub input: RawJson,
+    /// The result of a completed run, or a reference to it where it is large.
+    pub result: Option<RawJson>,
+    /// How a failed run failed.
+    pub failure: Option<Failure>,
+    /// Who stopped a cancelled run, and why; or who asked for it and is not obeyed yet.
+    pub cancel: Option<CancelReason>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it began to run for the first time.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How many events it has.
+    pub events: u64,
+}
+
+impl Serialize for RunRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut run = serializer.serialize_struct("Run", 14)?;
+        run.serialize_field("run_id", &self.header.run)?;
+        run.serialize_field("thread_id", &self.header.thread)?;
+        run.serialize_field("user_id", self.header.scope.user())?;
+        run.serialize_field("parent_run_id", &self.header.parent)?;
+        run.serialize_field("agent", &self.header.agent)?;
+        run.serialize_field("version", &self.version)?;
+        run.serialize_field("status", &self.status)?;
+        run.serialize_field("result", &self.result)?;
+        run.serialize_field("failure", &self.failure)?;
+        run.serialize_field("cancel", &self.cancel)?;
+        run.serialize_field("created_at", &self.created_at)?;
+        run.serialize_field("started_at", &self.started_at)?;
+        run.serialize_field("ended_at", &self.ended_at)?;
+        run.serialize_field("events", &self.events)?;
+        run.end()
+    }
+}
