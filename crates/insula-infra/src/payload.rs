@@ -50,7 +50,7 @@ impl FromStr for PayloadHash {
 
     fn from_str(text: &str) -> Result<Self, NotAHash> {
         let digits = text.as_bytes();
-        if digits.len() != 64 || !text.is_ascii() {
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err(NotAHash);
         }
         let mut hash = [0; 32];
