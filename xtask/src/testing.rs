@@ -1,0 +1,219 @@
+//! `cargo xtask test` and `cargo xtask docs`.
+//!
+//! Everything is built once, with one choice of features, before anything runs: the suites then share that
+//! build, and a suite that starts the binary finds one made of the code in front of it.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::cargo;
+use crate::suites::{self, Place, Suite};
+use crate::transcript::{Count, Transcript};
+use crate::verdict::Verdict;
+
+pub(crate) fn everything() -> Result<Verdict> {
+    let mut verdict = build()?;
+    if verdict.failed > 0 {
+        return Ok(verdict);
+    }
+    let mut counts = SuiteCounts::default();
+    verdict.absorb(counts.run(None)?);
+    verdict.absorb(counts.run_doc_tests()?);
+    counts.print();
+    for name in counts.without_a_test() {
+        verdict.complain(format!("suite {name}: no test ran"));
+    }
+    Ok(verdict)
+}
+
+pub(crate) fn one(suite: &Suite) -> Result<Verdict> {
+    if suite.place == Place::DocTests {
+        return doc_tests();
+    }
+    let mut verdict = build()?;
+    if verdict.failed > 0 {
+        return Ok(verdict);
+    }
+    let mut counts = SuiteCounts::default();
+    verdict.absorb(counts.run(Some(suite))?);
+    if counts.ran(suite.name) == 0 {
+        verdict.complain(format!("suite {}: no test ran", suite.name));
+    }
+    Ok(verdict)
+}
+
+pub(crate) fn docs() -> Result<Verdict> {
+    let mut verdict = doc_pages()?;
+    verdict.absorb(doc_tests()?);
+    Ok(verdict)
+}
+
+/// The pages without a warning: a broken link or a missing doc is an error here.
+pub(crate) fn doc_pages() -> Result<Verdict> {
+    let mut command = cargo::command(&["doc", "--quiet", "--workspace", "--no-deps"]);
+    let mut verdict = Verdict::default();
+    if !cargo::succeeds(command.env("RUSTDOCFLAGS", "-D warnings"))? {
+        verdict.complain("the documentation does not build without a warning");
+    }
+    Ok(verdict)
+}
+
+fn doc_tests() -> Result<Verdict> {
+    let mut counts = SuiteCounts::default();
+    let mut verdict = counts.run_doc_tests()?;
+    if counts.ran("docs") == 0 {
+        verdict.complain("suite docs: no test ran");
+    }
+    Ok(verdict)
+}
+
+fn build() -> Result<Verdict> {
+    let mut verdict = Verdict::default();
+    if !cargo::succeeds(&mut cargo::command(&["build", "--quiet", "--workspace", "--all-targets"]))?
+    {
+        verdict.complain("the workspace does not build");
+    }
+    Ok(verdict)
+}
+
+/// What ran so far, by suite.
+#[derive(Default)]
+struct SuiteCounts(Vec<(String, Count)>);
+
+impl SuiteCounts {
+    /// Runs one suite, or all but the doc tests.
+    fn run(&mut self, suite: Option<&Suite>) -> Result<Verdict> {
+        if cargo::has_nextest() {
+            self.hear(&mut nextest(suite), Transcript::read_nextest, suite)
+        } else {
+            self.hear(&mut libtest(suite), Transcript::read_libtest, suite)
+        }
+    }
+
+    fn run_doc_tests(&mut self) -> Result<Verdict> {
+        let mut command = cargo::command(&["test", "--workspace", "--doc", "--no-fail-fast"]);
+        self.hear(&mut command, Transcript::read_libtest, None)
+    }
+
+    fn hear(
+        &mut self,
+        command: &mut Command,
+        read: fn(&mut Transcript, &str),
+        suite: Option<&Suite>,
+    ) -> Result<Verdict> {
+        let mut transcript = Transcript::default();
+        let succeeded = cargo::listen(command, |line| {
+            read(&mut transcript, line);
+            if !line.trim_start().starts_with("SKIP [") {
+                println!("{line}");
+            }
+        })?;
+        let verdict = judge(&transcript, succeeded, suite);
+        self.0.extend(transcript.by_suite);
+        Ok(verdict)
+    }
+
+    fn ran(&self, suite: &str) -> u64 {
+        let counts = self.0.iter().filter(|(name, _)| name == suite);
+        counts.map(|(_, count)| count.passed + count.failed).sum()
+    }
+
+    fn without_a_test(&self) -> Vec<&'static str> {
+        suites::names().into_iter().filter(|name| self.ran(name) == 0).collect()
+    }
+
+    fn print(&self) {
+        println!("\n{:<12} {:>7} {:>7}", "suite", "passed", "failed");
+        for (name, count) in &self.0 {
+            println!("{name:<12} {:>7} {:>7}", count.passed, count.failed);
+        }
+        println!();
+    }
+}
+
+/// The runner's summary, and a complaint for each way in which it does not tell the whole story.
+fn judge(transcript: &Transcript, succeeded: bool, suite: Option<&Suite>) -> Verdict {
+    let mut verdict = Verdict::of_tests(transcript.total.passed, transcript.total.failed);
+    for (name, count) in &transcript.by_suite {
+        if count.ignored > 0 && suite.is_none_or(|suite| suite.name == name) {
+            verdict.complain(format!(
+                "suite {name}: {} ignored; a test runs or does not exist",
+                count.ignored
+            ));
+        }
+    }
+    if !succeeded && verdict.failed == 0 {
+        verdict.complain("the test runner failed although no test did");
+    }
+    verdict
+}
+
+fn nextest(suite: Option<&Suite>) -> Command {
+    let mut command =
+        cargo::command(&["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"]);
+    // Output of failed tests comes last, so that nothing a test prints can be taken for the runner's words.
+    command.args([
+        "--status-level",
+        "all",
+        "--final-status-level",
+        "fail",
+        "--failure-output",
+        "final",
+    ]);
+    if let Some(suite) = suite {
+        command.args(["-E", &suite.nextest_filter()]);
+    }
+    command
+}
+
+fn libtest(suite: Option<&Suite>) -> Command {
+    let mut command = cargo::command(&["test", "--no-fail-fast"]);
+    match suite {
+        Some(suite) => command.args(suite.libtest_arguments()),
+        None => command.args(["--workspace", "--all-targets"]),
+    };
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transcript(lines: &[&str]) -> Transcript {
+        let mut transcript = Transcript::default();
+        lines.iter().for_each(|line| transcript.read_nextest(line));
+        transcript
+    }
+
+    #[test]
+    fn an_ignored_test_fails_its_suite_and_no_other() {
+        let transcript = transcript(&[
+            "SKIP [         ] (───) insula-tests::it cost::later",
+            "PASS [   0.007s] (1/1) insula-tests::it context::one",
+            "Summary [   0.128s] 1 test run: 1 passed, 1 skipped",
+        ]);
+        let suite = |name| Some(suites::find(name).unwrap());
+        assert_eq!(judge(&transcript, true, None).failed, 1);
+        assert_eq!(judge(&transcript, true, suite("cost")).failed, 1);
+        assert_eq!(judge(&transcript, true, suite("context")).failed, 0);
+    }
+
+    #[test]
+    fn a_runner_that_fails_without_a_failed_test_is_a_failure() {
+        assert_eq!(judge(&Transcript::default(), false, None).failed, 1);
+    }
+
+    #[test]
+    fn a_suite_that_nobody_wrote_is_named() {
+        let mut counts = SuiteCounts::default();
+        counts.0.push(("context".into(), Count { passed: 1, ..Count::default() }));
+        counts.0.push(("events".into(), Count { ignored: 1, ..Count::default() }));
+        let missing = counts.without_a_test();
+        assert!(
+            !missing.contains(&"context")
+                && missing.contains(&"events")
+                && missing.contains(&"docs")
+        );
+    }
+}
