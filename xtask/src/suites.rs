@@ -83,22 +83,20 @@ impl Suite {
     /// The selection as arguments of `cargo test`. It may choose fewer features than the whole workspace
     /// does and build again: the price of going without nextest.
     pub(crate) fn libtest_arguments(&self) -> Vec<String> {
-        let each = |flag: &str, names: &[&str]| {
-            names.iter().flat_map(|name| [flag.into(), (*name).into()]).collect()
-        };
-        match self.place {
-            Place::Module => {
-                ["--package", PROMISES, "--test", "it", "--", &format!("{}::", self.name)]
-                    .map(String::from)
-                    .into()
-            }
-            Place::Packages(names) => each("--package", names),
+        let line = match self.place {
+            Place::Module => format!("--package {PROMISES} --test it -- {}::", self.name),
+            Place::Packages(names) => format!("--all-targets{}", each(" --package ", names)),
             Place::Elsewhere => {
-                [vec!["--workspace".into()], each("--exclude", &claimed())].concat()
+                format!("--all-targets --workspace{}", each(" --exclude ", &claimed()))
             }
-            Place::DocTests => vec!["--workspace".into(), "--doc".into()],
-        }
+            Place::DocTests => "--workspace --doc".into(),
+        };
+        line.split(' ').map(String::from).collect()
     }
+}
+
+fn each(flag: &str, names: &[&str]) -> String {
+    names.iter().flat_map(|name| [flag, *name]).collect()
 }
 
 /// The packages that have a suite of their own.
@@ -133,6 +131,14 @@ mod tests {
         assert_eq!(of("insula-sqlite", "journal::tests::appends"), "conformance");
         assert_eq!(of("xtask", "layers::check::tests::holds"), "layers");
         assert_eq!(of("insula-engine", "isolation::tests::named_alike"), "unit");
+    }
+
+    #[test]
+    fn without_nextest_the_same_tests_are_chosen() {
+        let arguments = |name| find(name).unwrap().libtest_arguments().join(" ");
+        assert_eq!(arguments("context"), "--package insula-tests --test it -- context::");
+        assert_eq!(arguments("layers"), "--all-targets --package xtask");
+        assert!(arguments("unit").ends_with("--exclude xtask --exclude insula-tests"));
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn nextest_summary(line: &str) -> Option<Count> {
     })
 }
 
-/// `PASS [   0.007s] (1/2) insula-tests::it context::one`
+/// `PASS [   0.007s] ( 1/20) insula-tests::it context::one`
 fn nextest_test(line: &str) -> Option<(Outcome, &str, &str)> {
     let (status, rest) = line.trim_start().split_once(" [")?;
     let outcome = match status {
@@ -100,8 +100,9 @@ fn nextest_test(line: &str) -> Option<(Outcome, &str, &str)> {
         signal if signal.starts_with("SIG") => Outcome::Failed,
         _ => return None,
     };
-    let mut words =
-        rest.split_once(']')?.1.split_whitespace().skip_while(|word| word.starts_with('('));
+    let after_time = rest.split_once(']')?.1.trim_start();
+    let counted = after_time.strip_prefix('(').and_then(|counter| counter.split_once(')'));
+    let mut words = counted.map_or(after_time, |(_, named)| named).split_whitespace();
     let package = words.next()?.split("::").next()?;
     Some((outcome, package, words.next()?))
 }
@@ -150,12 +151,12 @@ mod tests {
     const NEXTEST: &str = "\
     Starting 4 tests across 2 binaries (1 test skipped)
         SKIP [         ] (───) insula-tests::it cost::later
-        PASS [   0.007s] (1/4) insula-tests::it context::one
-     SIGABRT [   0.001s] (2/4) insula-tests::it context::two
-        PASS [   0.002s] (3/4) xtask::bin/xtask layers::holds
-        FAIL [   0.127s] (4/4) insula-engine admits
+        PASS [   0.007s] ( 1/14) insula-tests::it context::one
+     SIGABRT [   0.001s] ( 2/14) insula-tests::it context::two
+        PASS [   0.002s] ( 3/14) xtask::bin/xtask layers::holds
+        FAIL [   0.127s] (14/14) insula-engine admits
      Summary [   0.128s] 4 tests run: 2 passed, 2 failed, 1 skipped
-        FAIL [   0.127s] (4/4) insula-engine admits
+        FAIL [   0.127s] (14/14) insula-engine admits
   stdout ───
     test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 2 filtered out; finished in 0.12s
 ";
