@@ -30,8 +30,13 @@ pub trait State: Send + Sync {
     /// Writes whatever is there, and says the new version.
     async fn put(&self, space: Space, name: &str, value: &Value) -> Result<u64>;
     /// Writes only if the version is still the expected one; `None` when it is not.
-    async fn compare_and_set(&self, space: Space, name: &str, expected: Option<u64>, value: &Value)
-    -> Result<Option<u64>>;
+    async fn compare_and_set(
+        &self,
+        space: Space,
+        name: &str,
+        expected: Option<u64>,
+        value: &Value,
+    ) -> Result<Option<u64>>;
     /// Removes a value and says whether there was one.
     async fn delete(&self, space: Space, name: &str) -> Result<bool>;
 }

@@ -145,7 +145,8 @@ fn names(victim: &Value) -> Vec<String> {
     let part = |key: &str| victim[key].as_str().unwrap_or_default().to_owned();
     let (tenant, user, thread, run) = (part("tenant"), part("user"), part("thread"), part("run"));
     let mut names = Vec::new();
-    for owner in [user.clone(), format!("{tenant}/{user}"), format!("{tenant}:{user}"), format!("{tenant}\u{0}{user}")] {
+    for owner in [user.clone(), format!("{tenant}/{user}"), format!("{tenant}:{user}"), format!("{tenant}\u{0}{user}")]
+    {
         for joint in ["/", ":", "\u{0}", "/../"] {
             names.push(format!("{owner}{joint}{PLANTED}"));
             names.push(format!("../{owner}{joint}{PLANTED}"));

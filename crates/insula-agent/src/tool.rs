@@ -8,11 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{
-    Cache, Database, Error, Result, Space, StateHandle, ToolFailure,
-    handles::to_json,
-    host::Resources,
-};
+use crate::{Cache, Database, Error, Result, Space, StateHandle, ToolFailure, handles::to_json, host::Resources};
 
 /// What it means to do something again. The engine obeys it after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

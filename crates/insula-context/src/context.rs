@@ -1,14 +1,13 @@
 //! The context of one execution: immutable, cheap to clone, and narrower with every child.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    Cancellation, Canceller, Clock, ConnectionId, Deadline, Error, IdSource, RequestId, RunId,
-    SessionId, ThreadId, Timestamp, UserScope,
-    time::{shared_clock, shared_ids},
+    Cancellation, Canceller, Clock, ConnectionId, ContextBuilder, Deadline, Error, IdSource, RequestId, RunId,
+    SessionId, ThreadId, Timestamp, UserScope, audit::AuditView,
 };
 
 /// How many levels of children may stand below the first context.
@@ -43,24 +42,24 @@ pub struct TraceContext {
 
 type Map = Arc<BTreeMap<String, Value>>;
 
-struct Inner {
-    scope: UserScope,
-    session: Option<SessionId>,
-    thread: ThreadId,
-    run: RunId,
-    request: RequestId,
-    parent_request: Option<RequestId>,
-    connection: Option<ConnectionId>,
-    operation: Option<Arc<str>>,
-    depth: u8,
-    created_at: Timestamp,
-    deadline: Option<Deadline>,
-    cancellation: Cancellation,
-    trace: Option<TraceContext>,
-    data: Map,
-    audit: Map,
-    ids: Arc<dyn IdSource>,
-    clock: Arc<dyn Clock>,
+pub(crate) struct Inner {
+    pub(crate) scope: UserScope,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) thread: ThreadId,
+    pub(crate) run: RunId,
+    pub(crate) request: RequestId,
+    pub(crate) parent_request: Option<RequestId>,
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) operation: Option<Arc<str>>,
+    pub(crate) depth: u8,
+    pub(crate) created_at: Timestamp,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) cancellation: Cancellation,
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) data: Map,
+    pub(crate) audit: Map,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Who is asking, in which conversation and run, until when. Immutable; a clone is one counter.
@@ -171,6 +170,16 @@ impl UserExecutionContext {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// A child operation that is a run of its own: as [`UserExecutionContext::child`], with another run id.
+    ///
+    /// # Errors
+    /// As [`UserExecutionContext::child`].
+    pub fn child_run(&self, operation: &str, run: RunId) -> Result<Self, Error> {
+        let mut inner = self.child(operation)?.copy();
+        inner.run = run;
+        Ok(Self(Arc::new(inner)))
+    }
+
     /// A context for another run of the same owner in the same thread: a fresh request id, no parent, depth 0.
     #[must_use]
     pub fn for_run(&self, run: RunId) -> Self {
@@ -228,6 +237,10 @@ impl UserExecutionContext {
         }
     }
 
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
     fn derive(&self) -> Inner {
         let mut inner = self.copy();
         inner.request = RequestId::generate(&*self.0.ids);
@@ -268,159 +281,5 @@ impl std::fmt::Debug for UserExecutionContext {
             .field("request", &self.0.request)
             .field("depth", &self.0.depth)
             .finish_non_exhaustive()
-    }
-}
-
-/// The part of a context that is written to an audit log. It serializes and holds no secret.
-#[derive(Debug, Serialize)]
-pub struct AuditView<'a> {
-    #[serde(flatten)]
-    scope: &'a UserScope,
-    session_id: Option<&'a SessionId>,
-    thread_id: &'a ThreadId,
-    run_id: &'a RunId,
-    request_id: &'a RequestId,
-    parent_request_id: Option<&'a RequestId>,
-    connection_id: Option<&'a ConnectionId>,
-    operation: Option<&'a str>,
-    depth: u8,
-    created_at: Timestamp,
-    trace: Option<&'a TraceContext>,
-    audit: &'a BTreeMap<String, Value>,
-}
-
-/// Builds a [`UserExecutionContext`]; made by [`UserExecutionContext::builder`].
-#[derive(Debug)]
-#[must_use = "a builder does nothing until it is built"]
-pub struct ContextBuilder {
-    scope: UserScope,
-    thread: ThreadId,
-    run: RunId,
-    session: Option<SessionId>,
-    request: Option<RequestId>,
-    connection: Option<ConnectionId>,
-    timeout: Option<Duration>,
-    cancellation: Cancellation,
-    trace: Option<TraceContext>,
-    data: BTreeMap<String, Value>,
-    audit: BTreeMap<String, Value>,
-    ids: Option<Arc<dyn IdSource>>,
-    clock: Option<Arc<dyn Clock>>,
-}
-
-impl ContextBuilder {
-    fn new(scope: UserScope, thread: ThreadId, run: RunId) -> Self {
-        Self {
-            scope,
-            thread,
-            run,
-            session: None,
-            request: None,
-            connection: None,
-            timeout: None,
-            cancellation: Cancellation::never(),
-            trace: None,
-            data: BTreeMap::new(),
-            audit: BTreeMap::new(),
-            ids: None,
-            clock: None,
-        }
-    }
-
-    /// The login session outside.
-    pub fn session(mut self, session: SessionId) -> Self {
-        self.session = Some(session);
-        self
-    }
-
-    /// The inbound request's own id; a fresh one otherwise.
-    pub fn request(mut self, request: RequestId) -> Self {
-        self.request = Some(request);
-        self
-    }
-
-    /// The connection that asks.
-    pub fn connection(mut self, connection: ConnectionId) -> Self {
-        self.connection = Some(connection);
-        self
-    }
-
-    /// Everything under the context must end within this time, counted from [`ContextBuilder::build`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Puts the context below an existing cancellation.
-    pub fn cancellation(mut self, cancellation: Cancellation) -> Self {
-        self.cancellation = cancellation;
-        self
-    }
-
-    /// The trace to continue.
-    pub fn trace(mut self, trace: TraceContext) -> Self {
-        self.trace = Some(trace);
-        self
-    }
-
-    /// Adds one entry for the agents.
-    pub fn data(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.data.insert(key.into(), value.into());
-        self
-    }
-
-    /// Adds one entry for the audit.
-    pub fn audit(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.audit.insert(key.into(), value.into());
-        self
-    }
-
-    /// Where ids come from: [`RandomIds`](crate::RandomIds) unless told otherwise.
-    pub fn ids(mut self, ids: Arc<dyn IdSource>) -> Self {
-        self.ids = Some(ids);
-        self
-    }
-
-    /// Where the date comes from: [`SystemClock`](crate::SystemClock) unless told otherwise.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// The finished context.
-    ///
-    /// # Errors
-    /// [`Error::ReservedKey`] when a data or audit entry uses one of [`RESERVED_KEYS`].
-    pub fn build(self) -> Result<UserExecutionContext, Error> {
-        refuse_reserved(&self.data)?;
-        refuse_reserved(&self.audit)?;
-        let ids = self.ids.unwrap_or_else(shared_ids);
-        let clock = self.clock.unwrap_or_else(shared_clock);
-        Ok(UserExecutionContext(Arc::new(Inner {
-            request: self.request.unwrap_or_else(|| RequestId::generate(&*ids)),
-            created_at: clock.now(),
-            deadline: self.timeout.map(Deadline::after),
-            scope: self.scope,
-            session: self.session,
-            thread: self.thread,
-            run: self.run,
-            parent_request: None,
-            connection: self.connection,
-            operation: None,
-            depth: 0,
-            cancellation: self.cancellation,
-            trace: self.trace,
-            data: Arc::new(self.data),
-            audit: Arc::new(self.audit),
-            ids,
-            clock,
-        })))
-    }
-}
-
-fn refuse_reserved(map: &BTreeMap<String, Value>) -> Result<(), Error> {
-    match map.keys().find(|key| RESERVED_KEYS.contains(&key.as_str())) {
-        Some(key) => Err(Error::ReservedKey { key: key.clone() }),
-        None => Ok(()),
     }
 }

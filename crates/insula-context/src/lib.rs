@@ -30,6 +30,8 @@
 //! [`context`] (all of it together), [`cleanup`] (what runs when a scope ends) and [`sql`] (values of an agent's own
 //! tables).
 
+mod audit;
+mod builder;
 pub mod cancel;
 pub mod cleanup;
 pub mod context;
@@ -39,9 +41,11 @@ pub mod scope;
 pub mod sql;
 pub mod time;
 
+pub use audit::AuditView;
+pub use builder::ContextBuilder;
 pub use cancel::{CancelReason, Cancellation, Canceller, Deadline};
 pub use cleanup::Cleanup;
-pub use context::{ContextBuilder, MAX_DEPTH, TraceContext, UserExecutionContext};
+pub use context::{MAX_DEPTH, TraceContext, UserExecutionContext};
 pub use error::Error;
 pub use id::{ConnectionId, RequestId, RunId, SessionId, TenantId, ThreadId, UserId};
 pub use scope::{ScopeIssuer, UserScope};

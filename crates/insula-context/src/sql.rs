@@ -119,7 +119,10 @@ mod tests {
     fn a_row_answers_by_column_and_type() {
         let columns = Arc::from(["n".to_owned(), "x".to_owned(), "t".to_owned()]);
         let row = SqlRow::new(columns, vec![1.into(), 0.5.into(), "é".into()]);
-        assert_eq!((row.integer("n"), row.real("n"), row.real("x"), row.text("t")), (Some(1), Some(1.0), Some(0.5), Some("é")));
+        assert_eq!(
+            (row.integer("n"), row.real("n"), row.real("x"), row.text("t")),
+            (Some(1), Some(1.0), Some(0.5), Some("é"))
+        );
         assert_eq!((row.integer("t"), row.text("absent")), (None, None));
         assert_eq!(row.to_json(), serde_json::json!({"n": 1, "x": 0.5, "t": "é"}));
     }

@@ -136,7 +136,8 @@ impl AgentClassRegistry {
     /// # Errors
     /// [`Error::UnknownClass`].
     pub fn lookup(&self, name: &str) -> Result<&Arc<AgentClass>, Error> {
-        let unknown = || Error::UnknownClass { name: name.to_owned(), available: self.names().map(str::to_owned).collect() };
+        let unknown =
+            || Error::UnknownClass { name: name.to_owned(), available: self.names().map(str::to_owned).collect() };
         self.class(name).ok_or_else(unknown)
     }
 
