@@ -60,6 +60,21 @@ pub enum Error {
         /// How many there are.
         found: u64,
     },
+    /// The append contradicts itself: an end without its terminal event, for example. Nothing of it was kept, and the
+    /// writer has to be corrected.
+    #[error("run {run}: the append was refused, {problem}")]
+    InvalidAppend {
+        /// The run.
+        run: RunId,
+        /// What contradicts what.
+        problem: &'static str,
+    },
+    /// The cursor does not come from a page of this list.
+    #[error("\"{cursor}\" is not a cursor of this list: start from the first page")]
+    InvalidCursor {
+        /// The refused cursor.
+        cursor: String,
+    },
     /// Compare-and-set: somebody else wrote in between. Read again and retry.
     #[error("state \"{key}\" is at version {found:?}, not {expected:?}: read it again and retry")]
     Conflict {

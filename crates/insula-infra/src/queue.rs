@@ -102,9 +102,7 @@ impl Future for Commit {
         let gone = || Error::Unavailable { operation: "append", component: "the log's writer", source: None };
         match &mut *self {
             Self::Ready(answer) => Poll::Ready(answer.take().unwrap_or_else(|| Err(gone()))),
-            Self::Pending(receiver) => {
-                Pin::new(receiver).poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(gone())))
-            }
+            Self::Pending(receiver) => Pin::new(receiver).poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(gone()))),
         }
     }
 }

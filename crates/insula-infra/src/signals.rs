@@ -62,7 +62,12 @@ impl Signals for LocalSignals {
         let mut watched = lock(&self.watched);
         let receiver = watched.entry(key.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe();
         self.count.store(watched.len(), Ordering::Release);
-        ThreadWatch { receiver: Some(receiver), key, watched: Arc::clone(&self.watched), count: Arc::clone(&self.count) }
+        ThreadWatch {
+            receiver: Some(receiver),
+            key,
+            watched: Arc::clone(&self.watched),
+            count: Arc::clone(&self.count),
+        }
     }
 }
 

@@ -1,3 +1,101 @@
-//! stub
-/// x
-pub struct MemoryBackend;
+//! The memory backend: the executable reading of the ports, for tests and first steps. Nothing outlives the process.
+//!
+//! What belongs to an owner stands in one shard, chosen by a hash of the scope, behind that shard's own lock: writes of
+//! different owners do not meet. What works across owners (whose turn it is, which sleeper is due) is touched only by
+//! runs that are queued, parked or taken over.
+//!
+//! In reading order: `shard` and `owner` (where things stand), `queue` with `append`, `claim`, `line`, `held` and
+//! `retention`, then `runs`, `log`, `state`, `cache`, `quota`, `health`.
+
+mod append;
+mod arrivals;
+mod cache;
+mod cached;
+mod channels;
+mod claim;
+mod health;
+mod held;
+mod line;
+mod log;
+mod owner;
+mod queue;
+mod quota;
+mod retention;
+mod runs;
+mod shard;
+mod state;
+mod store;
+
+use std::sync::Arc;
+
+use insula_context::{Clock, SystemClock};
+
+use self::{cache::Cache, health::Up, quota::Counters, store::Store};
+use crate::{Backend, LocalSignals};
+
+/// Ended runs that an owner may look back at, unless [`MemoryBackend::retain`] says otherwise.
+pub const RETAINED_RUNS: usize = 1_000;
+
+/// Bytes of cache that one owner may fill, unless [`MemoryBackend::cache_bytes`] says otherwise.
+pub const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// A backend that keeps everything in this process. See the [module's page](self).
+///
+/// ```
+/// let backend = insula_infra::MemoryBackend::new().retain(100).into_backend();
+/// assert!(backend.cache.is_some() && backend.database.is_none());
+/// ```
+#[derive(Debug)]
+pub struct MemoryBackend {
+    clock: Arc<dyn Clock>,
+    retain: usize,
+    cache_bytes: usize,
+}
+
+impl MemoryBackend {
+    /// An empty backend with the machine's clock.
+    pub fn new() -> Self {
+        Self::with(Arc::new(SystemClock::new()))
+    }
+
+    /// An empty backend with another clock. Leases, times to live and windows are counted by it alone.
+    pub fn with(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, retain: RETAINED_RUNS, cache_bytes: CACHE_BYTES }
+    }
+
+    /// Keeps that many ended runs per owner. Older ones are forgotten together with their events and payloads, so that
+    /// a process that lives long does not grow.
+    #[must_use]
+    pub fn retain(self, ended_runs_per_owner: usize) -> Self {
+        Self { retain: ended_runs_per_owner, ..self }
+    }
+
+    /// Keeps that many bytes of cache per owner; beyond it, what was written longest ago goes first.
+    #[must_use]
+    pub fn cache_bytes(self, bytes_per_owner: usize) -> Self {
+        Self { cache_bytes: bytes_per_owner, ..self }
+    }
+
+    /// All of its ports. There is no database: agents are told that it is unavailable.
+    pub fn into_backend(self) -> Backend {
+        let signals = LocalSignals::new();
+        let store = Arc::new(Store::new(Arc::clone(&self.clock), signals.clone(), self.retain));
+        Backend {
+            queue: Arc::clone(&store) as _,
+            runs: Arc::clone(&store) as _,
+            log: Arc::clone(&store) as _,
+            state: store,
+            signals: Arc::new(signals),
+            quota: Arc::new(Counters::new(Arc::clone(&self.clock))),
+            health: Arc::new(Up),
+            cache: Some(Arc::new(Cache::new(self.clock, self.cache_bytes))),
+            database: None,
+        }
+    }
+}
+
+impl Default for MemoryBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}

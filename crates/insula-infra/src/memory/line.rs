@@ -1,0 +1,55 @@
+//! Whose turn it is, and who sleeps until when. The only place where owners meet.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use insula_context::{RunId, Timestamp, UserScope};
+
+/// A run, told apart from those of other owners.
+pub(super) type RunKey = (UserScope, RunId);
+
+/// A place among the sleepers. Numbered, because many may sleep until the same moment.
+pub(super) type Alarm = (Timestamp, u64);
+
+/// Owners with ready runs, each once, and the runs that wait for a time.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    owners: VecDeque<UserScope>,
+    sleepers: BTreeMap<Alarm, RunKey>,
+    drawn: u64,
+}
+
+impl Line {
+    /// Puts an owner at the end.
+    pub(super) fn join(&mut self, owner: UserScope) {
+        self.owners.push_back(owner);
+    }
+
+    /// The owner whose turn it is.
+    pub(super) fn next(&mut self) -> Option<UserScope> {
+        self.owners.pop_front()
+    }
+
+    /// Lets a run sleep until `at`.
+    pub(super) fn sleep(&mut self, at: Timestamp, run: RunKey) -> Alarm {
+        self.drawn += 1;
+        self.sleepers.insert((at, self.drawn), run);
+        (at, self.drawn)
+    }
+
+    /// Forgets a sleeper that was woken before its time.
+    pub(super) fn forget(&mut self, alarm: Alarm) {
+        self.sleepers.remove(&alarm);
+    }
+
+    /// The runs whose time has come, in the order of their times.
+    pub(super) fn due(&mut self, now: Timestamp) -> Vec<RunKey> {
+        let mut due = Vec::new();
+        while let Some(first) = self.sleepers.first_entry() {
+            if first.key().0 > now {
+                break;
+            }
+            due.push(first.remove());
+        }
+        due
+    }
+}

@@ -1,0 +1,71 @@
+//! A user's runs and threads.
+
+use async_trait::async_trait;
+use insula_context::{CancelReason, RunId, UserScope};
+
+use super::{owner::Place, store::Store};
+use crate::{CancelRequest, Error, Page, PageRequest, RunFilter, RunRecord, RunStore, ThreadRecord};
+
+#[async_trait]
+impl RunStore for Store {
+    async fn run(&self, scope: &UserScope, run: &RunId) -> Result<Option<RunRecord>, Error> {
+        Ok(self.read(scope, |owner| Some(owner.run(run)?.record.clone())))
+    }
+
+    async fn runs(&self, scope: &UserScope, filter: &RunFilter, page: &PageRequest) -> Result<Page<RunRecord>, Error> {
+        let runs = self.read(scope, |owner| {
+            let wanted = |number, id: &RunId| {
+                let run = owner.run(id).filter(|run| run.number == number && passes(filter, &run.record))?;
+                Some(run.record.clone())
+            };
+            Some(owner.run_order.page(page, wanted))
+        });
+        runs.unwrap_or(Ok(Page { items: Vec::new(), next: None }))
+    }
+
+    async fn threads(&self, scope: &UserScope, page: &PageRequest) -> Result<Page<ThreadRecord>, Error> {
+        let threads = self.read(scope, |owner| {
+            let read = |number, id: &insula_context::ThreadId| {
+                let thread = owner.threads.get(id).filter(|thread| thread.number == number)?;
+                let (created_at, head) = (thread.created_at, thread.head());
+                Some(ThreadRecord { thread_id: id.clone(), created_at, head })
+            };
+            Some(owner.thread_order.page(page, read))
+        });
+        threads.unwrap_or(Ok(Page { items: Vec::new(), next: None }))
+    }
+
+    async fn request_cancel(
+        &self,
+        scope: &UserScope,
+        run: &RunId,
+        reason: CancelReason,
+    ) -> Result<Option<CancelRequest>, Error> {
+        Ok(self.stop(scope, run, reason))
+    }
+}
+
+impl Store {
+    fn stop(&self, scope: &UserScope, id: &RunId, reason: CancelReason) -> Option<CancelRequest> {
+        let mut shard = self.shards.lock(scope);
+        let owner = shard.owners.get_mut(scope)?;
+        let run = owner.runs.get_mut(id)?;
+        match run.place {
+            Place::Forgotten => return None,
+            Place::Ended => return Some(CancelRequest::Ended(run.record.status)),
+            _ => {}
+        }
+        run.record.cancel.get_or_insert(reason);
+        if matches!(run.place, Place::Asleep(_)) {
+            self.make_ready(scope, owner, id);
+        }
+        shard.stopping.insert((scope.clone(), id.clone()));
+        Some(CancelRequest::Recorded)
+    }
+}
+
+fn passes(filter: &RunFilter, run: &RunRecord) -> bool {
+    filter.thread.as_ref().is_none_or(|thread| *thread == run.header.thread)
+        && filter.status.is_none_or(|status| status == run.status)
+        && filter.agent.as_ref().is_none_or(|agent| **agent == *run.header.agent)
+}

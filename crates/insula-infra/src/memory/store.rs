@@ -1,0 +1,89 @@
+//! All owners, and what works across them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use insula_context::{Clock, RunId, Timestamp, UserScope};
+
+use super::{
+    held::Held,
+    line::{Line, RunKey},
+    owner::{Owner, Place},
+    shard::{Sharded, lock},
+};
+use crate::{LocalSignals, WorkerId};
+
+/// Runs, events, payloads and state of all owners.
+///
+/// Locks are taken in this order: `claiming`, a shard, then `line` or `workers`; never two shards at once.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) signals: LocalSignals,
+    pub(super) retain: usize,
+    pub(super) shards: Sharded<Shard>,
+    pub(super) line: Mutex<Line>,
+    /// One claim at a time, or the second would find the line empty while the first serves the owner it took from it.
+    pub(super) claiming: Mutex<()>,
+    /// Until when each worker renewed everything that it holds.
+    pub(super) workers: Mutex<HashMap<WorkerId, Timestamp>>,
+}
+
+/// The owners whose scopes lead here.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    pub(super) owners: HashMap<UserScope, Owner>,
+    pub(super) held: Held,
+    /// Runs that were asked to stop and have not ended.
+    pub(super) stopping: HashSet<RunKey>,
+}
+
+impl Shard {
+    /// Drops an owner who has nothing left.
+    pub(super) fn drop_if_empty(&mut self, scope: &UserScope) {
+        if self.owners.get(scope).is_some_and(Owner::is_empty) {
+            self.owners.remove(scope);
+        }
+    }
+}
+
+impl Store {
+    pub(super) fn new(clock: Arc<dyn Clock>, signals: LocalSignals, retain: usize) -> Self {
+        Self {
+            clock,
+            signals,
+            retain,
+            shards: Sharded::new(),
+            line: Mutex::default(),
+            claiming: Mutex::default(),
+            workers: Mutex::default(),
+        }
+    }
+
+    /// Reads what an owner has; `None` when there is no such owner.
+    pub(super) fn read<T>(&self, scope: &UserScope, read: impl FnOnce(&Owner) -> Option<T>) -> Option<T> {
+        read(self.shards.lock(scope).owners.get(scope)?)
+    }
+
+    /// Puts a run into its owner's line, and the owner into everyone's.
+    pub(super) fn make_ready(&self, scope: &UserScope, owner: &mut Owner, run: &RunId) {
+        let Some(known) = owner.runs.get_mut(run) else { return };
+        if let Place::Asleep(Some(alarm)) = known.place {
+            lock(&self.line).forget(alarm);
+        }
+        known.place = Place::Ready;
+        if owner.ready.is_empty() {
+            lock(&self.line).join(scope.clone());
+        }
+        owner.ready.push_back(run.clone());
+    }
+
+    /// Lets a run sleep until `at`.
+    pub(super) fn set_alarm(&self, scope: &UserScope, owner: &mut Owner, run: &RunId, at: Timestamp) {
+        if let Some(known) = owner.runs.get_mut(run) {
+            known.place = Place::Asleep(Some(lock(&self.line).sleep(at, (scope.clone(), run.clone()))));
+        }
+    }
+}
