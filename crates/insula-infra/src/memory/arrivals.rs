@@ -4,17 +4,18 @@ use std::collections::VecDeque;
 
 use crate::{Error, Page, PageRequest};
 
-/// Keys in order of arrival, each with the number that it drew. Things go in another order than they came, so what has
-/// gone is swept when it outweighs what is there.
+/// Keys in order of arrival, each with the number that it drew.
 #[derive(Debug)]
 pub(super) struct Arrivals<K> {
-    came: VecDeque<(u64, K)>,
+    /// Things go in another order than they came: what has gone leaves an empty place, until those outweigh the rest.
+    came: VecDeque<(u64, Option<K>)>,
+    gone: usize,
     drawn: u64,
 }
 
 impl<K> Default for Arrivals<K> {
     fn default() -> Self {
-        Self { came: VecDeque::new(), drawn: 0 }
+        Self { came: VecDeque::new(), gone: 0, drawn: 0 }
     }
 }
 
@@ -22,28 +23,38 @@ impl<K> Arrivals<K> {
     /// Puts a key at the end and says its number.
     pub(super) fn push(&mut self, key: K) -> u64 {
         self.drawn += 1;
-        self.came.push_back((self.drawn, key));
+        self.came.push_back((self.drawn, Some(key)));
         self.drawn
     }
 
-    /// Drops the keys of what has gone, now and then: amortised, a constant per arrival.
-    pub(super) fn sweep(&mut self, alive: usize, is_alive: impl Fn(u64, &K) -> bool) {
-        if self.came.len() > 2 * alive + 16 {
-            self.came.retain(|(number, key)| is_alive(*number, key));
+    /// Drops the key with this number; amortised, a constant when things go about as they came.
+    pub(super) fn remove(&mut self, number: u64) {
+        let place = match self.came.front() {
+            Some((first, _)) if *first == number => 0,
+            _ => self.came.partition_point(|(came, _)| *came < number),
+        };
+        if let Some((_, key)) = self.came.get_mut(place) {
+            self.gone += usize::from(key.take().is_some());
+        }
+        while self.came.pop_front_if(|(_, key)| key.is_none()).is_some() {
+            self.gone -= 1;
+        }
+        if self.gone > self.came.len() / 2 + 16 {
+            self.came.retain(|(_, key)| key.is_some());
+            self.gone = 0;
         }
     }
 
     /// One page, newest first, of what `read` makes of the keys.
-    pub(super) fn page<T>(&self, request: &PageRequest, read: impl Fn(u64, &K) -> Option<T>) -> Result<Page<T>, Error> {
+    pub(super) fn page<T>(&self, request: &PageRequest, read: impl Fn(&K) -> Option<T>) -> Result<Page<T>, Error> {
         let end = self.before(request.cursor.as_deref())?;
-        let limit = request.limit.max(1);
-        let mut found = self.came.range(..end).rev().filter_map(|(number, key)| Some((*number, read(*number, key)?)));
-        let mut last = 0;
-        let items = found.by_ref().take(limit).map(|(number, item)| {
+        let keys = self.came.range(..end).rev();
+        let mut found = keys.filter_map(|(number, key)| Some((*number, read(key.as_ref()?)?)));
+        let (mut items, mut last) = (Vec::new(), 0);
+        for (number, item) in found.by_ref().take(request.limit.max(1)) {
+            items.push(item);
             last = number;
-            item
-        });
-        let items = items.collect();
+        }
         let next = found.next().map(|_| last.to_string());
         Ok(Page { items, next })
     }

@@ -1,14 +1,14 @@
 //! Everything of one owner.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{VecDeque, hash_map::Entry},
     sync::Arc,
 };
 
 use bytes::Bytes;
 use insula_context::{RunId, ThreadId, Timestamp};
 
-use super::{arrivals::Arrivals, line::Alarm};
+use super::{arrivals::Arrivals, line::Alarm, shard::Map};
 use crate::{
     Error, Event, EventType, NewRun, Payload, PayloadHash, RawJson, RunHeader, RunRecord, RunStatus, StateSpace,
     Versioned, WorkerId,
@@ -17,12 +17,12 @@ use crate::{
 /// One owner's runs, threads, payloads and state.
 #[derive(Debug, Default)]
 pub(super) struct Owner {
-    pub(super) runs: HashMap<RunId, Run>,
-    pub(super) threads: HashMap<ThreadId, Thread>,
+    pub(super) runs: Map<RunId, Run>,
+    pub(super) threads: Map<ThreadId, Thread>,
     pub(super) payloads: Payloads,
     /// The run that an idempotency key made.
-    pub(super) keys: HashMap<Arc<str>, RunId>,
-    pub(super) state: HashMap<StateSpace, HashMap<String, Versioned>>,
+    pub(super) keys: Map<Arc<str>, RunId>,
+    pub(super) state: Map<StateSpace, Map<String, Versioned>>,
     /// Runs whose time has come, oldest first. While there are any, the owner stands in the line.
     pub(super) ready: VecDeque<RunId>,
     /// Ended runs that are still remembered, in the order of their ends.
@@ -188,7 +188,7 @@ impl Logged {
 
 /// Large values, each once however many runs refer to it.
 #[derive(Debug, Default)]
-pub(super) struct Payloads(HashMap<PayloadHash, (Bytes, usize)>);
+pub(super) struct Payloads(Map<PayloadHash, (Bytes, usize)>);
 
 impl Payloads {
     pub(super) fn keep(&mut self, payload: &Payload) -> PayloadHash {

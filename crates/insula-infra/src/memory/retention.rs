@@ -45,8 +45,7 @@ impl Owner {
         if !self.state.is_empty() {
             self.state.remove(&StateSpace::Run(id.clone()));
         }
-        let runs = &self.runs;
-        self.run_order.sweep(runs.len(), |number, id| runs.get(id).is_some_and(|run| run.number == number));
+        self.run_order.remove(run.number);
         if let Some(thread) = self.threads.get_mut(&run.record.header.thread) {
             thread.runs -= 1;
         }
@@ -59,12 +58,11 @@ impl Owner {
             shrink(thread);
             return;
         }
+        self.thread_order.remove(thread.number);
         self.threads.remove(id);
         if !self.state.is_empty() {
             self.state.remove(&StateSpace::Thread(id.clone()));
         }
-        let threads = &self.threads;
-        self.thread_order.sweep(threads.len(), |number, id| threads.get(id).is_some_and(|t| t.number == number));
     }
 }
 

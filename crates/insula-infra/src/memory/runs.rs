@@ -1,7 +1,7 @@
 //! A user's runs and threads.
 
 use async_trait::async_trait;
-use insula_context::{CancelReason, RunId, UserScope};
+use insula_context::{CancelReason, RunId, ThreadId, UserScope};
 
 use super::{owner::Place, store::Store};
 use crate::{CancelRequest, Error, Page, PageRequest, RunFilter, RunRecord, RunStore, ThreadRecord};
@@ -14,10 +14,7 @@ impl RunStore for Store {
 
     async fn runs(&self, scope: &UserScope, filter: &RunFilter, page: &PageRequest) -> Result<Page<RunRecord>, Error> {
         let runs = self.read(scope, |owner| {
-            let wanted = |number, id: &RunId| {
-                let run = owner.run(id).filter(|run| run.number == number && passes(filter, &run.record))?;
-                Some(run.record.clone())
-            };
+            let wanted = |id: &RunId| Some(owner.run(id).filter(|run| passes(filter, &run.record))?.record.clone());
             Some(owner.run_order.page(page, wanted))
         });
         runs.unwrap_or(Ok(Page { items: Vec::new(), next: None }))
@@ -25,8 +22,8 @@ impl RunStore for Store {
 
     async fn threads(&self, scope: &UserScope, page: &PageRequest) -> Result<Page<ThreadRecord>, Error> {
         let threads = self.read(scope, |owner| {
-            let read = |number, id: &insula_context::ThreadId| {
-                let thread = owner.threads.get(id).filter(|thread| thread.number == number)?;
+            let read = |id: &ThreadId| {
+                let thread = owner.threads.get(id)?;
                 let (created_at, head) = (thread.created_at, thread.head());
                 Some(ThreadRecord { thread_id: id.clone(), created_at, head })
             };

@@ -1,14 +1,20 @@
 //! One value per shard, each behind its own lock.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    collections::HashMap,
+    hash::BuildHasher,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use foldhash::fast::RandomState;
 
 use insula_context::UserScope;
 
 /// Enough that two of a machine's cores seldom want the same one.
 const SHARDS: usize = 64;
+
+/// A map whose hash is seeded per map, and cheap: an append looks up half a dozen names.
+pub(super) type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// Neighbours in memory would share a cache line, and so slow one another down without sharing anything else.
 #[derive(Debug, Default)]
@@ -24,7 +30,7 @@ pub(super) struct Sharded<T> {
 
 impl<T: Default> Sharded<T> {
     pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Apart::default()).collect(), hasher: RandomState::new() }
+        Self { shards: (0..SHARDS).map(|_| Apart::default()).collect(), hasher: RandomState::default() }
     }
 
     /// The shard of this owner.

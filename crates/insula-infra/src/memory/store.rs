@@ -11,7 +11,7 @@ use super::{
     held::Held,
     line::{Line, RunKey},
     owner::{Owner, Place},
-    shard::{Sharded, lock},
+    shard::{Map, Sharded, lock},
 };
 use crate::{LocalSignals, WorkerId};
 
@@ -34,7 +34,7 @@ pub(super) struct Store {
 /// The owners whose scopes lead here.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    pub(super) owners: HashMap<UserScope, Owner>,
+    pub(super) owners: Map<UserScope, Owner>,
     pub(super) held: Held,
     /// Runs that were asked to stop and have not ended.
     pub(super) stopping: HashSet<RunKey>,
