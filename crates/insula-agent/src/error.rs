@@ -47,6 +47,8 @@ pub enum Error {
     Child {
         /// The name of the class.
         agent: String,
+        /// The class of failure: `error`, `timeout`, `panic`, `returned_nothing`, `cancelled`, …
+        reason: String,
         /// Why, in words for the user.
         message: String,
     },

@@ -112,8 +112,8 @@ impl State for BoundResources {
     }
 
     async fn put(&self, space: Space, name: &str, value: &Value) -> Result<u64> {
-        let put = self.ports.state.put(self.context.scope(), &self.key(space, name), encode(value)?);
-        put.await.map_err(storage("state"))
+        let (key, value) = (self.key(space, name), encode(value)?);
+        self.ports.state.put(self.context.scope(), &key, value).await.map_err(storage("state"))
     }
 
     async fn compare_and_set(

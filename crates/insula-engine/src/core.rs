@@ -1,0 +1,113 @@
+//! What one run consists of while it lives.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use insula_context::{Canceller, Timestamp, UserExecutionContext};
+use insula_registry::AgentClass;
+
+use crate::{
+    Usage,
+    journal::Journal,
+    limits::Account,
+    machine::{self, Command, Happened, Phase},
+    platform::Platform,
+};
+
+/// A run's shared core: the driver, the session's host and the tools' guards all hold it.
+pub(crate) struct RunCore {
+    pub platform: Arc<Platform>,
+    pub account: Arc<Account>,
+    pub context: UserExecutionContext,
+    pub canceller: Canceller,
+    pub class: Arc<AgentClass>,
+    pub journal: Journal,
+    pub accepted_at: Timestamp,
+    /// How much time the run was given.
+    pub allowed: Duration,
+    phase: Mutex<Phase>,
+    tool_calls: AtomicU64,
+    steps: AtomicU64,
+    thoughts: AtomicU64,
+}
+
+impl RunCore {
+    #[expect(clippy::too_many_arguments, reason = "a run is made of these, and of nothing that could be left out")]
+    pub(crate) fn new(
+        platform: Arc<Platform>,
+        account: Arc<Account>,
+        context: UserExecutionContext,
+        canceller: Canceller,
+        class: Arc<AgentClass>,
+        journal: Journal,
+        accepted_at: Timestamp,
+        allowed: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            platform,
+            account,
+            context,
+            canceller,
+            class,
+            journal,
+            accepted_at,
+            allowed,
+            phase: Mutex::new(Phase::Queued),
+            tool_calls: AtomicU64::new(0),
+            steps: AtomicU64::new(0),
+            thoughts: AtomicU64::new(0),
+        })
+    }
+
+    /// Tells the state machine what happened and gets what is to be done.
+    pub(crate) fn step(&self, happened: Happened) -> Vec<Command> {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, commands) = machine::step(*phase, happened);
+        *phase = next;
+        commands
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until everything that was said is durable. A run that cannot write any more is stopped.
+    pub(crate) async fn durable(&self) -> Result<(), insula_agent::Error> {
+        self.journal.commit().await.map_err(|error| {
+            let message = "the run's log cannot be written".to_owned();
+            let transient = error.is_transient();
+            insula_agent::Error::Storage { operation: "log", message, transient, cause: Some(Box::new(error)) }
+        })
+    }
+
+    pub(crate) fn tool_called(&self) {
+        self.tool_calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn step_recorded(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of the next thought, from 1.
+    pub(crate) fn next_thought(&self) -> u64 {
+        self.thoughts.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            tool_calls: self.tool_calls.load(Ordering::Relaxed),
+            steps: self.steps.load(Ordering::Relaxed),
+            events: self.journal.said(),
+        }
+    }
+
+    /// How long the run has taken so far.
+    pub(crate) fn age(&self) -> Duration {
+        self.platform.clock.now().since(self.accepted_at)
+    }
+}

@@ -1,0 +1,433 @@
+//! Carries out what the state machine decides, for one run from its admission to its end.
+
+use std::{
+    future::poll_fn,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
+
+use futures::FutureExt;
+use insula_agent::{Error as AgentError, InstanceMarker, Session, ToolFailure};
+use insula_context::{CancelReason, Deadline, Timestamp, UserExecutionContext};
+use insula_factory::{AgentInstance, BoundResources};
+use insula_infra::{Claimed, EventType, FailReason, Lease, NewEvent, NewRun, Payload, RunChange, RunHeader};
+use insula_registry::AgentClass;
+use serde_json::Value;
+
+use crate::{
+    Error, Outcome,
+    core::RunCore,
+    dispatcher,
+    events::{self, Shown},
+    host::RunHost,
+    journal::Journal,
+    lanes::LaneTask,
+    limits::{Account, RunPermit},
+    machine::{Command, Ending, Happened, Phase},
+    platform::Platform,
+    redact,
+};
+
+/// A run that waits longer than this for its turn says so.
+const QUEUE_NOTICE: Duration = Duration::from_secs(1);
+
+/// What is to be run.
+pub(crate) struct Job {
+    pub platform: Arc<Platform>,
+    pub account: Arc<Account>,
+    pub context: UserExecutionContext,
+    pub class: Arc<AgentClass>,
+    pub instance: Option<AgentInstance>,
+    pub input: Value,
+    pub origin: Origin,
+}
+
+/// Where a run comes from.
+pub(crate) enum Origin {
+    /// It is created by this call.
+    Caller,
+    /// It is created by a run that it is a child of, and runs under its permit.
+    Child(insula_context::RunId),
+    /// It was taken from the queue; `Err` says why it cannot be run here.
+    Queue(Box<Claimed>, Result<(), String>),
+}
+
+/// Runs a job to its end. Dropped before that, the run is stopped and its log says so.
+pub(crate) async fn run(job: Job) -> Result<Outcome, Error> {
+    Driver::admit(job)?.drive().await
+}
+
+/// Runs another agent as a child of a run.
+pub(crate) async fn child(
+    parent: &Arc<RunCore>,
+    context: UserExecutionContext,
+    class: &str,
+    input: Value,
+) -> Result<Outcome, Error> {
+    let platform = Arc::clone(&parent.platform);
+    let class = Arc::clone(platform.instances.check(class, context.scope())?);
+    platform.instances.registry().check_input(class.name(), &input).map_err(Error::Input)?;
+    let origin = Origin::Child(parent.context.run().clone());
+    let account = Arc::clone(&parent.account);
+    run(Job { platform, account, context, class, instance: None, input, origin }).await
+}
+
+/// How the agent's task ended.
+enum AgentEnd {
+    Returned(Result<Value, AgentError>),
+    Refused(insula_factory::Error),
+    Panicked(String),
+}
+
+struct Driver {
+    run: Arc<RunCore>,
+    deadline: Deadline,
+    input: Option<Value>,
+    instance: Option<AgentInstance>,
+    /// Children run under their parent's permit.
+    needs_permit: bool,
+    permit: Option<RunPermit>,
+    agent: Option<LaneTask<AgentEnd>>,
+    /// The input as the log shows it, until the start has been said.
+    shown: Option<Shown>,
+    /// What happened before the run came here, if it is not simply to be started.
+    before: Option<Happened>,
+    ended: Option<Ending>,
+}
+
+impl Driver {
+    /// Enters the run into what this process holds. Nothing is written yet.
+    fn admit(job: Job) -> Result<Self, Error> {
+        let Job { platform, account, context, class, instance, input, origin } = job;
+        let (context, canceller) = context.narrow(Some(Deadline::after(platform.limits().run_time)));
+        let deadline = context.deadline().unwrap_or_else(|| Deadline::after(platform.limits().run_time));
+        platform.live.enter(context.scope(), context.run(), canceller.clone())?;
+        let entered = Entered { platform: &platform, context: &context, kept: false };
+        let now = platform.clock.now();
+        let shown = events::show("the input", &input)?;
+        let needs_permit = !matches!(origin, Origin::Child(_));
+        let (journal, before) = open_journal(&platform, &context, &class, &shown, deadline, origin, now);
+        entered.keep();
+        let run = RunCore::new(platform, account, context, canceller, class, journal, now, deadline.remaining());
+        let (input, shown) = (Some(input), Some(shown));
+        let (permit, agent, ended) = (None, None, None);
+        Ok(Self { run, deadline, input, instance, needs_permit, permit, agent, shown, before, ended })
+    }
+
+    async fn drive(mut self) -> Result<Outcome, Error> {
+        loop {
+            let happened = self.next().await?;
+            for command in self.run.step(happened) {
+                self.carry_out(command).await;
+            }
+            if let Phase::Ended(_) = self.run.phase() {
+                break;
+            }
+        }
+        self.run.journal.commit().await?;
+        self.finish()
+    }
+
+    /// Waits for the next thing to happen. A stop comes before everything else, and the time before the agent.
+    async fn next(&mut self) -> Result<Happened, Error> {
+        if let Some(happened) = self.before.take() {
+            return Ok(happened);
+        }
+        let (run, deadline) = (Arc::clone(&self.run), self.deadline);
+        let happened = async {
+            match self.run.phase() {
+                Phase::Queued => self.turn().await,
+                _ => self.agent_end().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = run.context.cancellation().cancelled() => Ok(Happened::Stopped(reason)),
+            happened = happened => happened,
+            () = deadline.passed() => Ok(Happened::TimedOut { limit: format!("{:?}", round(run.allowed)) }),
+        }
+    }
+
+    /// Waits for this run's turn, in the order in which its user's runs came.
+    async fn turn(&mut self) -> Result<Happened, Error> {
+        if self.needs_permit {
+            self.permit = match self.run.account.try_run() {
+                Some(permit) => Some(permit),
+                None => Some(stand_in_line(&self.run).await?),
+            };
+        }
+        Ok(Happened::Admitted)
+    }
+
+    async fn agent_end(&mut self) -> Result<Happened, Error> {
+        let Some(agent) = &mut self.agent else { return Ok(Happened::Lost) };
+        let end = agent.await;
+        self.agent = None;
+        if let Some(error) = self.run.journal.failure() {
+            return Err(error.into());
+        }
+        Ok(match end {
+            Some(AgentEnd::Returned(Ok(result))) => Happened::Returned(result),
+            Some(AgentEnd::Returned(Err(error))) => errored(&error),
+            Some(AgentEnd::Refused(error)) => {
+                Happened::Errored { reason: FailReason::Error, message: error.to_string(), cause: None }
+            }
+            Some(AgentEnd::Panicked(cause)) => Happened::Panicked { cause },
+            None => Happened::Lost,
+        })
+    }
+
+    async fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Start => self.start(),
+            Command::StopAgent => self.stop_agent().await,
+            Command::End(ending) => self.end(ending),
+            // Said by the session's host, which knows what is waited for.
+            Command::SayWaiting(_) | Command::SayResumed => {}
+        }
+    }
+
+    fn start(&mut self) {
+        let run = Arc::clone(&self.run);
+        let instance =
+            self.instance.take().unwrap_or_else(|| run.platform.instances.create_of(&run.class, &run.context));
+        self.say_started(instance.marker());
+        run.platform.counters.runs_started.fetch_add(1, Ordering::AcqRel);
+        let resources = Arc::new(BoundResources::new(
+            run.context.clone(),
+            Arc::clone(run.class.name()),
+            run.platform.ports.clone(),
+        ));
+        let session = Session::new(Arc::new(RunHost::new(Arc::clone(&run), resources, instance.marker())));
+        let input = self.input.take().unwrap_or_default();
+        self.agent = Some(run.platform.lanes.spawn(poll_agent(Arc::clone(&run), instance, session, input)));
+    }
+
+    fn say_started(&mut self, marker: InstanceMarker) {
+        let Some(Shown { shown, payload, .. }) = self.shown.take() else { return };
+        let class = &self.run.class;
+        let said = events::Started { class: class.name(), version: class.version(), input: &shown, marker };
+        let event = events::event(EventType::AgentStarted, self.run.platform.clock.now(), &said);
+        self.run.journal.add(event, payload, |_| {});
+    }
+
+    /// Drops the agent's future and waits until it is gone, but not longer than the grace time.
+    async fn stop_agent(&mut self) {
+        self.run.canceller.cancel(CancelReason::new("engine", "the run is over"));
+        let Some(agent) = self.agent.take() else { return };
+        let platform = &self.run.platform;
+        if tokio::time::timeout(platform.limits().grace, agent.stop()).await.is_err() {
+            platform.counters.agents_abandoned.fetch_add(1, Ordering::AcqRel);
+            tracing::warn!(run = %self.run.context.run(), agent = %self.run.class.name(),
+                "the agent does not let itself be stopped and was abandoned");
+        }
+    }
+
+    /// Writes the end. It is durable when the journal's next commit says so.
+    fn end(&mut self, ending: Ending) {
+        let now = self.run.platform.clock.now();
+        let mut last: Vec<NewEvent> = Vec::with_capacity(1);
+        last.extend(self.run.journal.close().iter().map(|open| dispatcher::aborted(open, now)));
+        let (event, payload, change) = terminal(&self.run, &ending, now);
+        last.push(event);
+        self.run.journal.end(last, payload, change);
+        self.ended = Some(ending);
+    }
+
+    fn finish(mut self) -> Result<Outcome, Error> {
+        let Some(ending) = self.ended.take() else { return Err(Error::ShutDown) };
+        let run = &self.run;
+        let counters = &run.platform.counters;
+        let counter = match ending {
+            Ending::Completed(_) => &counters.runs_completed,
+            Ending::Failed { .. } => &counters.runs_failed,
+            Ending::Cancelled(_) => &counters.runs_cancelled,
+        };
+        counter.fetch_add(1, Ordering::AcqRel);
+        Ok(Outcome {
+            run: run.context.run().clone(),
+            thread: run.context.thread().clone(),
+            agent: run.class.name().to_string(),
+            end: ending.into(),
+            usage: run.usage(),
+            duration: run.age(),
+        })
+    }
+}
+
+async fn stand_in_line(run: &RunCore) -> Result<RunPermit, Error> {
+    let _place = run.account.wait()?;
+    let permit = run.account.run();
+    tokio::pin!(permit);
+    if let Ok(permit) = tokio::time::timeout(QUEUE_NOTICE, &mut permit).await {
+        return permit;
+    }
+    run.journal.say(EventType::AgentQueued, &events::Queued { position: run.account.waiting() });
+    run.journal.flush();
+    permit.await
+}
+
+impl Drop for Driver {
+    /// Whoever waited is gone. The run ends here all the same, and its log says why.
+    fn drop(&mut self) {
+        let why = CancelReason::new("caller", "whoever waited for the run is gone");
+        if !matches!(self.run.phase(), Phase::Ended(_)) && self.run.journal.failure().is_none() {
+            self.run.canceller.cancel(why.clone());
+            for command in self.run.step(Happened::Stopped(why)) {
+                if let Command::End(ending) = command {
+                    self.end(ending);
+                }
+            }
+        }
+        self.run.platform.live.leave(self.run.context.scope(), self.run.context.run());
+    }
+}
+
+/// Takes a run out of the live ones again when its admission fails half-way.
+struct Entered<'a> {
+    platform: &'a Platform,
+    context: &'a UserExecutionContext,
+    kept: bool,
+}
+
+impl Entered<'_> {
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.platform.live.leave(self.context.scope(), self.context.run());
+        }
+    }
+}
+
+fn open_journal(
+    platform: &Platform,
+    context: &UserExecutionContext,
+    class: &AgentClass,
+    shown: &Shown,
+    deadline: Deadline,
+    origin: Origin,
+    now: Timestamp,
+) -> (Journal, Option<Happened>) {
+    let (queue, clock) = (Arc::clone(&platform.backend.queue), Arc::clone(&platform.clock));
+    let parent = match origin {
+        Origin::Queue(claimed, runnable) => {
+            let journal = Journal::resume(queue, clock, claimed.lease.clone(), claimed.run.events);
+            return (journal, before_start(&claimed, runnable));
+        }
+        Origin::Child(parent) => Some(parent),
+        Origin::Caller => None,
+    };
+    let header = Arc::new(RunHeader {
+        scope: context.scope().clone(),
+        thread: context.thread().clone(),
+        run: context.run().clone(),
+        parent,
+        agent: Arc::clone(class.name()),
+    });
+    let lease = Lease { header: Arc::clone(&header), worker: platform.worker.clone(), token: 1 };
+    let run = NewRun {
+        header,
+        version: Arc::clone(class.version()),
+        input: Arc::clone(shown.whole.as_ref().unwrap_or(&shown.shown)),
+        created_at: now,
+        available_at: None,
+        deadline: Some(now.plus(deadline.remaining())),
+    };
+    (Journal::create(queue, clock, lease, run, platform.limits().lease), None)
+}
+
+/// What is known of a claimed run before it is started.
+fn before_start(claimed: &Claimed, runnable: Result<(), String>) -> Option<Happened> {
+    if let Some(reason) = &claimed.run.cancel {
+        return Some(Happened::Stopped(reason.clone()));
+    }
+    if let Err(message) = runnable {
+        return Some(Happened::Refused { message });
+    }
+    // It ran on a worker that was lost.
+    (claimed.run.events > 0).then_some(Happened::Lost)
+}
+
+/// The agent's task: it catches panics, and hands over what was said whenever the agent waits.
+async fn poll_agent(run: Arc<RunCore>, instance: AgentInstance, session: Session, input: Value) -> AgentEnd {
+    let mut agent = Box::pin(AssertUnwindSafe(instance.run(session, input)).catch_unwind());
+    let end = poll_fn(|cx| {
+        let polled = agent.poll_unpin(cx);
+        if polled.is_pending() {
+            run.journal.flush();
+        }
+        match polled {
+            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    drop(agent);
+    match end {
+        Ok(Ok(returned)) => AgentEnd::Returned(returned),
+        Ok(Err(refused)) => AgentEnd::Refused(refused),
+        Err(panic) => AgentEnd::Panicked(insula_context::cleanup::panic_message(&*panic)),
+    }
+}
+
+fn errored(error: &AgentError) -> Happened {
+    let reason = match error {
+        AgentError::Tool { failure: ToolFailure::Timeout { .. }, .. } => FailReason::Timeout,
+        AgentError::Child { reason, .. } if reason == FailReason::Timeout.as_str() => FailReason::Timeout,
+        _ => FailReason::Error,
+    };
+    Happened::Errored { reason, message: redact::message(&error.to_string()), cause: causes(error) }
+}
+
+/// Every source of an error, outermost first.
+fn causes(error: &AgentError) -> Option<String> {
+    let first = std::error::Error::source(error)?;
+    let chain = std::iter::successors(Some(first), |error| error.source());
+    Some(chain.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+}
+
+fn terminal(run: &RunCore, ending: &Ending, now: Timestamp) -> (NewEvent, Option<Payload>, RunChange) {
+    let duration_ms = events::millis(run.age());
+    match ending {
+        Ending::Completed(result) => match events::show("the result", result) {
+            Ok(shown) => completed(run, shown, now, duration_ms),
+            Err(error) => {
+                let failure = insula_infra::Failure { reason: FailReason::Error, message: error.to_string() };
+                terminal(run, &Ending::Failed { failure, cause: None }, now)
+            }
+        },
+        Ending::Failed { failure, cause } => {
+            let said = events::Failed { reason: failure.reason, message: &failure.message, duration_ms };
+            let mut event = events::event(EventType::AgentFailed, now, &said);
+            if let Some(cause) = cause {
+                tracing::error!(run = %run.context.run(), reason = failure.reason.as_str(), cause, "the run failed");
+                event.journal = events::raw("the cause", &events::Cause { cause }).ok();
+            }
+            (event, None, RunChange::Failed(failure.clone()))
+        }
+        Ending::Cancelled(reason) => {
+            let event = events::event(EventType::AgentCancelled, now, &events::Cancelled { reason, duration_ms });
+            (event, None, RunChange::Cancelled(reason.clone()))
+        }
+    }
+}
+
+fn completed(run: &RunCore, shown: Shown, now: Timestamp, duration_ms: f64) -> (NewEvent, Option<Payload>, RunChange) {
+    let Shown { shown, whole, payload } = shown;
+    let said = events::Completed { result: &shown, usage: run.usage(), duration_ms };
+    let mut event = events::event(EventType::AgentCompleted, now, &said);
+    event.journal = whole;
+    (event, payload, RunChange::Completed { result: shown })
+}
+
+/// A duration without the microseconds that passed since somebody configured it.
+fn round(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from((duration.as_micros() + 999) / 1_000).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,196 @@
+//! What the engine writes into events. The shapes are those of the wire and change only by addition.
+
+use std::{sync::Arc, time::Duration};
+
+use insula_agent::{Effect, InstanceMarker, Question};
+use insula_context::{CancelReason, Timestamp};
+use insula_infra::{EventType, FailReason, NewEvent, Payload, PayloadHash, RawJson};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{Error, redact};
+
+/// `agent_started`.
+#[derive(Serialize)]
+pub(crate) struct Started<'a> {
+    pub class: &'a str,
+    pub version: &'a str,
+    pub input: &'a RawValue,
+    pub marker: InstanceMarker,
+}
+
+/// `agent_thinking`. `step` counts the run's thoughts from 1.
+#[derive(Serialize)]
+pub(crate) struct Thinking<'a> {
+    pub text: &'a str,
+    pub step: u64,
+}
+
+/// `tool_executing`.
+#[derive(Serialize)]
+pub(crate) struct ToolExecuting<'a> {
+    pub call_id: &'a str,
+    pub tool: &'a str,
+    pub arguments: &'a RawValue,
+    pub effect: Effect,
+}
+
+/// How a call of a tool ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ToolStatus {
+    Ok,
+    Error,
+    Timeout,
+    Aborted,
+}
+
+/// `tool_completed`.
+#[derive(Serialize)]
+pub(crate) struct ToolCompleted<'a> {
+    pub call_id: &'a str,
+    pub tool: &'a str,
+    /// The call's place in the order of calls, for a resumed run.
+    pub index: u32,
+    pub status: ToolStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'a str>,
+    pub duration_ms: f64,
+}
+
+/// `step_completed`: a step, a child's result, a recorded time.
+#[derive(Serialize)]
+pub(crate) struct StepCompleted<'a> {
+    pub index: u32,
+    pub name: &'a str,
+    pub result: &'a RawValue,
+}
+
+/// What a run used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Calls of tools that were really made.
+    pub tool_calls: u64,
+    /// Steps that were recorded.
+    pub steps: u64,
+    /// Events written before the last one.
+    pub events: u64,
+}
+
+/// `agent_completed`.
+#[derive(Serialize)]
+pub(crate) struct Completed<'a> {
+    pub result: &'a RawValue,
+    pub usage: Usage,
+    pub duration_ms: f64,
+}
+
+/// `agent_failed`. The cause is for the operator and goes into the event's journal part.
+#[derive(Serialize)]
+pub(crate) struct Failed<'a> {
+    pub reason: FailReason,
+    pub message: &'a str,
+    pub duration_ms: f64,
+}
+
+/// The operator's part of `agent_failed`.
+#[derive(Serialize)]
+pub(crate) struct Cause<'a> {
+    pub cause: &'a str,
+}
+
+/// `agent_cancelled`.
+#[derive(Serialize)]
+pub(crate) struct Cancelled<'a> {
+    #[serde(flatten)]
+    pub reason: &'a CancelReason,
+    pub duration_ms: f64,
+}
+
+/// `agent_queued`.
+#[derive(Serialize)]
+pub(crate) struct Queued {
+    /// How many of this user's runs are before it, itself included.
+    pub position: usize,
+}
+
+/// `agent_waiting`.
+#[derive(Serialize)]
+pub(crate) struct Waiting<'a> {
+    pub waiting_for: &'a str,
+    pub index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<&'a Question>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// `agent_resumed`.
+#[derive(Serialize)]
+pub(crate) struct Resumed<'a> {
+    pub why: &'a str,
+}
+
+/// `custom`.
+#[derive(Serialize)]
+pub(crate) struct Custom<'a> {
+    pub name: &'a str,
+    pub data: &'a Value,
+}
+
+/// Where a value too large for an event is found.
+#[derive(Serialize)]
+struct Reference {
+    #[serde(rename = "$payload")]
+    hash: PayloadHash,
+    bytes: usize,
+}
+
+/// JSON text of a value that has one.
+pub(crate) fn raw<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<RawJson, Error> {
+    let text = serde_json::value::to_raw_value(value);
+    text.map(Into::into).map_err(|e| Error::Json { what, problem: e.to_string() })
+}
+
+/// An event. Its data always has a JSON form: it is one of the structs above.
+pub(crate) fn event(kind: EventType, at: Timestamp, data: &impl Serialize) -> NewEvent {
+    let data = serde_json::value::to_raw_value(data).unwrap_or_else(|_| RawValue::NULL.to_owned());
+    NewEvent { kind, at, data: data.into(), journal: None }
+}
+
+/// A value as it is shown: without secrets, and by reference where it is large.
+pub(crate) struct Shown {
+    /// What goes into the event.
+    pub shown: RawJson,
+    /// The whole value, where what is shown is not all of it.
+    pub whole: Option<RawJson>,
+    /// The bytes that a reference leads to.
+    pub payload: Option<Payload>,
+}
+
+/// Prepares a value for an event.
+pub(crate) fn show(what: &'static str, value: &Value) -> Result<Shown, Error> {
+    let visible = redact::secrets(value);
+    let redacted = matches!(visible, std::borrow::Cow::Owned(_));
+    let shown = raw(what, &*visible)?;
+    let whole = if redacted { Some(raw(what, value)?) } else { None };
+    Ok(by_reference(shown, whole))
+}
+
+/// Replaces a large text by a reference to it.
+pub(crate) fn by_reference(shown: RawJson, whole: Option<RawJson>) -> Shown {
+    if shown.get().len() <= Payload::INLINE_BYTES {
+        return Shown { shown, whole, payload: None };
+    }
+    let payload = Payload::new(shown.get().as_bytes().to_vec());
+    let reference = Reference { hash: payload.hash(), bytes: payload.bytes().len() };
+    let text = serde_json::value::to_raw_value(&reference).unwrap_or_else(|_| RawValue::NULL.to_owned());
+    Shown { shown: Arc::from(text), whole, payload: Some(payload) }
+}
+
+/// Milliseconds with a fraction.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,170 @@
+//! One run's way into the log: what is said is gathered, written in order, and awaited only where somebody outside is
+//! about to see an effect.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use insula_context::{Clock, Timestamp};
+use insula_infra::{
+    Append, Commit, Error, EventType, Lease, NewEvent, NewRun, Payload, RunChange, RunHeader, RunQueue,
+};
+use serde::Serialize;
+use std::time::Duration;
+
+use crate::events;
+
+/// The journal of one run. All of it goes through one lease.
+pub(crate) struct Journal {
+    queue: Arc<dyn RunQueue>,
+    clock: Arc<dyn Clock>,
+    lease: Lease,
+    pending: Mutex<Pending>,
+    /// Held while a commit is awaited, so that whoever comes second waits for the same one.
+    committing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Pending {
+    create: Option<(NewRun, Duration)>,
+    events: Vec<NewEvent>,
+    payloads: Vec<Payload>,
+    /// Events that were handed to the store.
+    handed: u64,
+    /// Events that were handed to the store or wait here.
+    said: u64,
+    last: Option<Commit>,
+    last_at: Option<Timestamp>,
+    /// Calls whose guard is open, oldest first.
+    open: Vec<Open>,
+    failed: Option<Error>,
+    /// After this only the end may be written.
+    closed: bool,
+}
+
+/// A tool call whose `tool_completed` is owed.
+#[derive(Clone)]
+pub(crate) struct Open {
+    pub(crate) id: String,
+    pub(crate) tool: String,
+    pub(crate) index: u32,
+    pub(crate) since: Timestamp,
+}
+
+impl Journal {
+    /// The journal of a run that is created by its first write.
+    pub(crate) fn create(
+        queue: Arc<dyn RunQueue>,
+        clock: Arc<dyn Clock>,
+        lease: Lease,
+        run: NewRun,
+        life: Duration,
+    ) -> Self {
+        let pending = Pending { create: Some((run, life)), ..Pending::default() };
+        Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The journal of a run that exists and has `events` events.
+    pub(crate) fn resume(queue: Arc<dyn RunQueue>, clock: Arc<dyn Clock>, lease: Lease, events: u64) -> Self {
+        let pending = Pending { handed: events, said: events, ..Pending::default() };
+        Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::new(()) }
+    }
+
+    pub(crate) fn header(&self) -> &Arc<RunHeader> {
+        &self.lease.header
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says something. It is written with the next flush.
+    pub(crate) fn say(&self, kind: EventType, data: &impl Serialize) {
+        let event = events::event(kind, self.clock.now(), data);
+        self.add(event, None, |_| {});
+    }
+
+    /// As [`Journal::say`], with a large value beside it and a change of the open calls.
+    pub(crate) fn add(&self, mut event: NewEvent, payload: Option<Payload>, change: impl FnOnce(&mut Vec<Open>)) {
+        let mut pending = self.pending();
+        if pending.closed {
+            return;
+        }
+        change(&mut pending.open);
+        event.at = pending.last_at.map_or(event.at, |last| last.max(event.at));
+        pending.last_at = Some(event.at);
+        pending.said += 1;
+        pending.events.push(event);
+        pending.payloads.extend(payload);
+    }
+
+    /// How many events the run has, those included that wait to be written.
+    pub(crate) fn said(&self) -> u64 {
+        self.pending().said
+    }
+
+    /// Whether something went wrong with an earlier write. Nothing more will be written then.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.pending().failed.clone()
+    }
+
+    /// Hands everything said so far to the store, without waiting for it.
+    pub(crate) fn flush(&self) {
+        let mut pending = self.pending();
+        if !pending.events.is_empty() {
+            self.hand_over(&mut pending, None);
+        }
+    }
+
+    fn hand_over(&self, pending: &mut Pending, change: Option<RunChange>) {
+        let append = Append {
+            lease: self.lease.clone(),
+            create: pending.create.take(),
+            after: pending.handed,
+            events: std::mem::take(&mut pending.events),
+            change,
+            payloads: std::mem::take(&mut pending.payloads),
+        };
+        pending.handed = pending.said;
+        // An earlier commit need not be kept: this one fails if that one did.
+        pending.last = Some(self.queue.append(append));
+    }
+
+    /// Hands everything over and waits until it is durable.
+    ///
+    /// Cancellation safe: what was handed over is written all the same.
+    pub(crate) async fn commit(&self) -> Result<(), Error> {
+        let _turn = self.committing.lock().await;
+        self.flush();
+        let (last, failed) = {
+            let mut pending = self.pending();
+            (pending.last.take(), pending.failed.clone())
+        };
+        match (last, failed) {
+            (_, Some(error)) => Err(error),
+            (Some(commit), None) => commit.await.map(|_| ()).inspect_err(|e| self.pending().failed = Some(e.clone())),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Refuses everything but the end from now on, and says which calls are still open.
+    pub(crate) fn close(&self) -> Vec<Open> {
+        let mut pending = self.pending();
+        pending.closed = true;
+        std::mem::take(&mut pending.open)
+    }
+
+    /// Writes the end: the events that are owed and the terminal one, with what they make of the run. Returns at once; a
+    /// following [`Journal::commit`] waits for it.
+    pub(crate) fn end(&self, last: Vec<NewEvent>, payload: Option<Payload>, change: RunChange) {
+        let mut pending = self.pending();
+        pending.closed = true;
+        pending.said += last.len() as u64;
+        let not_before = pending.last_at;
+        let at = |mut event: NewEvent| {
+            event.at = not_before.map_or(event.at, |last| last.max(event.at));
+            event
+        };
+        pending.events.extend(last.into_iter().map(at));
+        pending.payloads.extend(payload);
+        self.hand_over(&mut pending, Some(change));
+    }
+}

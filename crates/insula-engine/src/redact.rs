@@ -1,0 +1,124 @@
+//! What must not be shown: secrets by the name of their key, and paths of the machine by their looks.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+const REDACTED: &str = "[redacted]";
+
+/// Parts of key names that mark a secret. Compared without case and without `-` and `_`.
+pub const SECRET_KEYS: &[&str] = &[
+    "apikey",
+    "password",
+    "passwd",
+    "passphrase",
+    "authorization",
+    "secret",
+    "credential",
+    "accesstoken",
+    "refreshtoken",
+    "privatekey",
+    "cookie",
+];
+
+/// Key names that are a secret only as a whole: `tokens` or `token_count` are none.
+pub const SECRET_WORDS: &[&str] = &["token", "auth", "bearer", "pin", "jwt"];
+
+fn is_secret(key: &str) -> bool {
+    let plain: String = key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    SECRET_WORDS.contains(&plain.as_str()) || SECRET_KEYS.iter().any(|secret| plain.contains(secret))
+}
+
+fn holds_secret(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.iter().any(|(key, value)| is_secret(key) || holds_secret(value)),
+        Value::Array(items) => items.iter().any(holds_secret),
+        _ => false,
+    }
+}
+
+/// The value without secrets, at any depth. Borrowed when there are none.
+pub(crate) fn secrets(value: &Value) -> Cow<'_, Value> {
+    if !holds_secret(value) {
+        return Cow::Borrowed(value);
+    }
+    let mut shown = value.clone();
+    hide(&mut shown);
+    Cow::Owned(shown)
+}
+
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                if is_secret(key) {
+                    *value = Value::from(REDACTED);
+                } else {
+                    hide(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        _ => {}
+    }
+}
+
+/// A message that a user may see: the first line that says something, without absolute paths and without a backtrace.
+pub(crate) fn message(text: &str) -> String {
+    let before_trace = text.split("stack backtrace:").next().unwrap_or_default();
+    let line = before_trace.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no message");
+    line.split_inclusive(char::is_whitespace).map(without_path).collect()
+}
+
+/// A word that looks like a path of the machine is replaced; the punctuation around it stays.
+fn without_path(word: &str) -> Cow<'_, str> {
+    let start = word.find(|c: char| c.is_alphanumeric() || "/~\\".contains(c)).unwrap_or(word.len());
+    let body = &word[start..];
+    let windows = body.as_bytes().get(1..3).is_some_and(|rest| rest == b":\\");
+    let unix = body.starts_with('/') && body.len() > 1 && body[1..].contains('/');
+    if !(windows || unix || body.starts_with("~/")) {
+        return Cow::Borrowed(word);
+    }
+    let end = body.trim_end_matches(|c: char| !(c.is_alphanumeric() || "/\\".contains(c))).len();
+    Cow::Owned(format!("{}[path]{}", &word[..start], &body[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_at_any_depth_and_nothing_else_is() {
+        let value = json!({
+            "query": "tokens", "max_tokens": 9,
+            "headers": [{"Authorization": "Bearer x"}, {"X-API-Key": "y"}],
+            "db": {"PASSWORD": "z", "clientSecret": {"a": 1}, "token": "t"},
+        });
+        let shown = secrets(&value).into_owned();
+        assert_eq!(
+            shown,
+            json!({
+                "query": "tokens", "max_tokens": 9,
+                "headers": [{"Authorization": REDACTED}, {"X-API-Key": REDACTED}],
+                "db": {"PASSWORD": REDACTED, "clientSecret": REDACTED, "token": REDACTED},
+            })
+        );
+        assert!(matches!(secrets(&json!({"a": [1, {"b": "c"}]})), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_message_names_no_path_and_has_no_backtrace() {
+        let cases = [
+            ("cannot open '/srv/data/users/ada.db': denied", "cannot open '[path]': denied"),
+            ("see C:\\temp\\x.log", "see [path]"),
+            ("rate is 3/4 and/or https://example.org/a/b", "rate is 3/4 and/or https://example.org/a/b"),
+            ("failed\nstack backtrace:\n 0: main", "failed"),
+            ("", "no message"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(message(text), shown);
+        }
+    }
+}
