@@ -1,0 +1,330 @@
+//! One write to a run, whole or not at all.
+//!
+//! Whatever can be refused is refused before anything is written, so a refusal does not touch its neighbours in the
+//! transaction. A run that is created and ended by the same append is written once, in its final state.
+
+use insula_context::Timestamp;
+use insula_infra::{
+    Append, Committed, Error, EventType, LocalSignals, NewRun, Payload, RunChange, RunStatus, Signals,
+};
+use rusqlite::{OptionalExtension, params};
+use tokio::sync::oneshot;
+
+use crate::{
+    chunk::{self, Chunk},
+    error::Stop,
+    rows::{self, Place, Span, Standing, Thread},
+    transaction::Tx,
+    writer::Job,
+};
+
+/// A mark is kept for every so many events of a thread.
+pub(crate) const MARK_EVERY: u64 = 64;
+
+/// An append on its way to the writer.
+pub(crate) struct Writing {
+    append: Append,
+    chunk: Option<Chunk>,
+    now: Timestamp,
+    answer: Option<Result<Committed, Error>>,
+    sender: oneshot::Sender<Result<Committed, Error>>,
+    counters: std::sync::Arc<crate::writer::Counters>,
+}
+
+impl Writing {
+    /// Encodes the events here, on the caller's thread: the writer's is the one that everybody waits for.
+    pub(crate) fn new(
+        append: Append,
+        now: Timestamp,
+        sender: oneshot::Sender<Result<Committed, Error>>,
+        counters: std::sync::Arc<crate::writer::Counters>,
+    ) -> Self {
+        let chunk = Chunk::encode(&append.events, i64::MIN);
+        Self { append, chunk, now, answer: None, sender, counters }
+    }
+}
+
+impl Job for Writing {
+    fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+        self.answer = Some(match self.write(tx) {
+            Ok(head) => Ok(Committed { head }),
+            Err(Stop::Refused(refusal)) => Err(refusal),
+            Err(Stop::Failed(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), Error>, signals: &LocalSignals) {
+        let Self { append, chunk, answer, sender, counters, .. } = *self;
+        let missing = || Err(Error::Unavailable { operation: "append", component: "the SQLite writer", source: None });
+        let answer = outcome.and_then(|()| answer.unwrap_or_else(missing));
+        if let Ok(committed) = &answer {
+            counters.count_append();
+            if chunk.is_some() {
+                signals.advanced(&append.lease.header.scope, &append.lease.header.thread, committed.head);
+            }
+        }
+        // Whoever has gone away loses the answer and not the append.
+        let _gone = sender.send(answer);
+    }
+}
+
+pub(crate) const FIND_RUN: &str =
+    "SELECT r.run_no, r.place, r.token, r.events, r.first_pos, r.last_pos, r.last_at, r.cancel_by IS NOT NULL,
+            t.thread_no, t.head, t.last_pos, t.last_run
+     FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.owner_no = ?1 AND r.run_id = ?2";
+pub(crate) const EXTEND_RUN: &str =
+    "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5 WHERE run_no = ?1";
+pub(crate) const LEAVE_RUN: &str =
+    "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5, status = ?6, place = ?7, due_at = ?8,
+        worker = NULL, lease_until = NULL, ended_at = ?9, cancel_by = coalesce(?10, cancel_by),
+        cancel_why = coalesce(?11, cancel_why), fail_reason = ?12, fail_message = ?13, result = ?14 WHERE run_no = ?1";
+pub(crate) const INSERT_CHUNK: &str =
+    "INSERT INTO log (pos, thread_no, run_no, prev_pos, first_seq, count, sum, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// A run as an append finds it.
+struct Found {
+    number: i64,
+    place: Option<i64>,
+    token: u64,
+    span: Span,
+    was_asked_to_stop: bool,
+    thread: Thread,
+}
+
+impl Writing {
+    /// The head of the thread afterwards.
+    fn write(&mut self, tx: &mut Tx<'_>) -> Result<u64, Stop> {
+        let scope = &self.append.lease.header.scope;
+        if let Some((new, lease)) = &self.append.create {
+            let owner = tx.owner_or_new(scope)?;
+            let head = self.create(tx, owner, new, self.now.plus(*lease))?;
+            keep_payloads(tx, owner, &self.append.payloads)?;
+            return Ok(head);
+        }
+        let owner = tx.owner(scope)?.ok_or_else(|| self.stale())?;
+        let found = self.find(tx, owner)?.ok_or_else(|| self.stale())?;
+        self.refuse(&found)?;
+        keep_payloads(tx, owner, &self.append.payloads)?;
+        if self.chunk.as_ref().is_some_and(|chunk| chunk.first_at < found.span.last_at) {
+            // The clock of another machine was ahead.
+            self.chunk = Chunk::encode(&self.append.events, found.span.last_at);
+        }
+        self.extend(tx, found)
+    }
+
+    fn create(&self, tx: &mut Tx<'_>, owner: i64, new: &NewRun, lease_until: Timestamp) -> Result<u64, Stop> {
+        let mut thread = Thread::find_or_new(tx, owner, &new.header.thread)?;
+        let run = tx.next_run();
+        let pos = tx.next_pos();
+        let span = self.span_after(Span { last_at: i64::MIN, ..Span::default() }, pos);
+        let started_at = self.append.events.first().map_or(new.created_at, |event| event.at);
+        let mut standing = Standing {
+            status: RunStatus::Running.as_str(),
+            place: Some(Place::Held),
+            token: 1,
+            worker: Some(self.append.lease.worker.as_str()),
+            lease_until: Some(lease_until),
+            started_at: Some(started_at),
+            ..Standing::default()
+        };
+        if let Some(change) = &self.append.change {
+            standing.change(change, span, None);
+        }
+        let numbers = rows::Numbers { run, owner, thread: thread.number, previous: thread.last_run };
+        rows::insert_run(tx, numbers, new, None, &standing, span)?;
+        thread.last_run = run;
+        self.log(tx, run, pos, &mut thread)?;
+        thread.keep(tx, owner, new)?;
+        Ok(thread.head)
+    }
+
+    fn extend(&self, tx: &mut Tx<'_>, found: Found) -> Result<u64, Stop> {
+        let Found { number, mut thread, .. } = found;
+        let pos = tx.next_pos();
+        let span = self.span_after(found.span, pos);
+        self.log(tx, number, pos, &mut thread)?;
+        if self.chunk.is_some() {
+            tx.update_thread.execute(params![thread.number, thread.head, thread.last_pos, thread.last_run])?;
+        }
+        match &self.append.change {
+            Some(RunChange::Running) => self.resume(tx, number, span)?,
+            Some(change) => {
+                let mut standing = Standing::default();
+                standing.change(change, span, found.was_asked_to_stop.then_some(self.now));
+                leave(tx, number, &standing, span)?;
+            }
+            None => {
+                let Span { events, first_pos, last_pos, last_at } = span;
+                tx.extend_run.execute(params![number, events, first_pos, last_pos, last_at])?;
+            }
+        }
+        Ok(thread.head)
+    }
+
+    fn find(&self, tx: &mut Tx<'_>, owner: i64) -> rusqlite::Result<Option<Found>> {
+        let read = |row: &rusqlite::Row<'_>| {
+            let (head, last_pos, last_run) = (row.get(9)?, row.get(10)?, row.get(11)?);
+            Ok(Found {
+                number: row.get(0)?,
+                place: row.get(1)?,
+                token: row.get(2)?,
+                span: Span {
+                    events: row.get(3)?,
+                    first_pos: row.get(4)?,
+                    last_pos: row.get(5)?,
+                    last_at: row.get(6)?,
+                },
+                was_asked_to_stop: row.get(7)?,
+                thread: Thread { number: row.get(8)?, head, last_pos, last_run, is_new: false },
+            })
+        };
+        tx.find_run.query_row(params![owner, self.append.lease.header.run.as_str()], read).optional()
+    }
+
+    fn refuse(&self, found: &Found) -> Result<(), Error> {
+        let run = || self.append.lease.header.run.clone();
+        if found.place.is_none() {
+            return Err(Error::RunEnded { run: run() });
+        }
+        if found.place != Some(Place::Held as i64) || found.token != self.append.lease.token {
+            return Err(self.stale());
+        }
+        if found.span.events != self.append.after {
+            return Err(Error::OutOfOrder { run: run(), given: self.append.after, found: found.span.events });
+        }
+        Ok(())
+    }
+
+    fn stale(&self) -> Error {
+        Error::StaleLease { run: self.append.lease.header.run.clone(), held: self.append.lease.token }
+    }
+
+    /// Which events the run has once the chunk stands at `pos`.
+    fn span_after(&self, before: Span, pos: i64) -> Span {
+        let Some(chunk) = &self.chunk else { return before };
+        Span {
+            events: before.events + chunk.count,
+            first_pos: if before.first_pos == 0 { pos } else { before.first_pos },
+            last_pos: pos,
+            last_at: chunk.last_at,
+        }
+    }
+
+    /// Puts the chunk at the end of the log and of its thread.
+    fn log(&self, tx: &mut Tx<'_>, run: i64, pos: i64, thread: &mut Thread) -> rusqlite::Result<()> {
+        const MARK: &str = "INSERT INTO marks (thread_no, last_seq, pos) VALUES (?1, ?2, ?3)";
+        let Some(chunk) = &self.chunk else { return Ok(()) };
+        let (first, last) = (thread.head + 1, thread.head + chunk.count);
+        let (previous, sum) = (thread.last_pos, chunk::checksum(&chunk.body));
+        tx.insert_chunk.execute(params![pos, thread.number, run, previous, first, chunk.count, sum, chunk.body])?;
+        if thread.head / MARK_EVERY != last / MARK_EVERY {
+            tx.connection.prepare_cached(MARK)?.execute(params![thread.number, last, pos])?;
+        }
+        (thread.head, thread.last_pos) = (last, pos);
+        Ok(())
+    }
+
+    fn resume(&self, tx: &Tx<'_>, run: i64, span: Span) -> rusqlite::Result<()> {
+        const RESUME: &str = "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5,
+             status = 'running', started_at = coalesce(started_at, ?6) WHERE run_no = ?1";
+        let Span { events, first_pos, last_pos, last_at } = span;
+        let values = params![run, events, first_pos, last_pos, last_at, self.now.as_micros()];
+        tx.connection.prepare_cached(RESUME)?.execute(values).map(|_| ())
+    }
+}
+
+impl<'a> Standing<'a> {
+    /// What a change makes of it. `asked_to_stop` says since when the run is ready if it was.
+    fn change(&mut self, change: &'a RunChange, span: Span, asked_to_stop: Option<Timestamp>) {
+        self.status = change.status().as_str();
+        if matches!(change, RunChange::Running) {
+            return;
+        }
+        (self.place, self.worker, self.lease_until) = (None, None, None);
+        self.ended_at = Some(Timestamp::from_micros(span.last_at));
+        match change {
+            RunChange::Waiting { until, .. } => {
+                self.ended_at = None;
+                self.place = Some(if asked_to_stop.is_some() { Place::Ready } else { Place::Asleep });
+                self.due_at = asked_to_stop.or(*until);
+            }
+            RunChange::Completed { result } => self.result = Some(result.get()),
+            RunChange::Failed(failure) => self.failure = Some(failure),
+            RunChange::Cancelled(reason) => self.cancel = Some(reason),
+            _ => {}
+        }
+    }
+}
+
+fn leave(tx: &mut Tx<'_>, run: i64, standing: &Standing<'_>, span: Span) -> rusqlite::Result<()> {
+    let Span { events, first_pos, last_pos, last_at } = span;
+    tx.leave_run.execute(params![
+        run,
+        events,
+        first_pos,
+        last_pos,
+        last_at,
+        standing.status,
+        standing.place.map(|place| place as i64),
+        standing.due_at.map(Timestamp::as_micros),
+        standing.ended_at.map(Timestamp::as_micros),
+        standing.cancel.map(|cancel| cancel.by.as_str()),
+        standing.cancel.map(|cancel| cancel.why.as_str()),
+        standing.failure.map(|failure| failure.reason.as_str()),
+        standing.failure.map(|failure| failure.message.as_str()),
+        standing.result,
+    ])?;
+    Ok(())
+}
+
+fn keep_payloads(tx: &Tx<'_>, owner: i64, payloads: &[Payload]) -> rusqlite::Result<()> {
+    const KEEP: &str = "INSERT INTO payloads (owner_no, hash, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    for payload in payloads {
+        let (hash, bytes) = (payload.hash(), payload.bytes());
+        tx.connection.prepare_cached(KEEP)?.execute(params![owner, hash.as_bytes(), &bytes[..]])?;
+    }
+    Ok(())
+}
+
+/// An end and its event are one fact: neither is taken without the other.
+pub(crate) fn check(append: &Append) -> Result<(), Error> {
+    let end = append.change.as_ref().and_then(terminal_event);
+    let mut terminal = append.events.iter().map(|event| event.kind).filter(|kind| kind.is_terminal());
+    let last = append.events.last().map(|event| event.kind).filter(|kind| kind.is_terminal());
+    let problem = match (terminal.next(), end) {
+        (None, None) => return check_creation(append),
+        (None, Some(_)) => "it ends the run without a terminal event",
+        (Some(_), None) => "it has a terminal event and does not end the run",
+        (Some(kind), Some(end)) if kind != end => "its terminal event is that of another end",
+        _ if terminal.next().is_some() => "it has a second terminal event",
+        _ if last.is_none() => "something follows its terminal event",
+        _ => return check_creation(append),
+    };
+    Err(Error::InvalidAppend { run: append.lease.header.run.clone(), problem })
+}
+
+fn check_creation(append: &Append) -> Result<(), Error> {
+    let Some((new, _)) = &append.create else { return Ok(()) };
+    let refused = |problem| Err(Error::InvalidAppend { run: append.lease.header.run.clone(), problem });
+    if new.header != append.lease.header {
+        return refused("it creates another run than that of its lease");
+    }
+    if append.lease.token != 1 {
+        return refused("the first token of a created run is 1");
+    }
+    if append.after != 0 {
+        return refused("a run that it creates has no events before");
+    }
+    Ok(())
+}
+
+fn terminal_event(change: &RunChange) -> Option<EventType> {
+    match change.status() {
+        RunStatus::Completed => Some(EventType::AgentCompleted),
+        RunStatus::Failed => Some(EventType::AgentFailed),
+        RunStatus::Cancelled => Some(EventType::AgentCancelled),
+        _ => None,
+    }
+}

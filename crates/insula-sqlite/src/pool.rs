@@ -1,0 +1,71 @@
+//! Who may have a session on a user's database now.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use insula_context::UserScope;
+use insula_infra::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How many sessions there may be, and how long one waits.
+///
+/// A user waits for a place of the own share first, and only then for one of all. So a user's flood stands in that user's
+/// own line, and in the common one no user ever has more than a share.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    all: Arc<Semaphore>,
+    shares: Arc<Mutex<HashMap<UserScope, Arc<Semaphore>>>>,
+    share: usize,
+    timeout: Duration,
+}
+
+/// The right to one session; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _all: OwnedSemaphorePermit,
+    share: Option<OwnedSemaphorePermit>,
+    scope: UserScope,
+    pool: Pool,
+}
+
+impl Pool {
+    pub(crate) fn new(sessions: usize, share: usize, timeout: Duration) -> Self {
+        Self { all: Arc::new(Semaphore::new(sessions)), shares: Arc::default(), share, timeout }
+    }
+
+    /// A place for this user, as soon as there is one. Cancellation safe.
+    pub(crate) async fn place(&self, scope: &UserScope) -> Result<Place, Error> {
+        let timeout = || Error::Timeout { operation: "open a database session", after: self.timeout };
+        tokio::time::timeout(self.timeout, self.wait(scope)).await.map_err(|_| timeout())?.ok_or_else(timeout)
+    }
+
+    async fn wait(&self, scope: &UserScope) -> Option<Place> {
+        let share = self.share_of(scope).acquire_owned().await.ok()?;
+        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Place { _all: all, share: Some(share), scope: scope.clone(), pool: self.clone() })
+    }
+
+    fn share_of(&self, scope: &UserScope) -> Arc<Semaphore> {
+        let share = || Arc::new(Semaphore::new(self.share));
+        Arc::clone(self.shares().entry(scope.clone()).or_insert_with(share))
+    }
+
+    /// Whoever panics while holding the lock has changed one entry or none.
+    fn shares(&self) -> MutexGuard<'_, HashMap<UserScope, Arc<Semaphore>>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut shares = self.pool.shares();
+        self.share = None;
+        // Nobody has a session or waits for one: the map does not grow with every user who ever came.
+        if shares.get(&self.scope).is_some_and(|share| Arc::strong_count(share) == 1) {
+            shares.remove(&self.scope);
+        }
+    }
+}
