@@ -1,0 +1,1 @@
+//! Who is asking: contexts, their children and their refusals.

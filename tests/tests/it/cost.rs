@@ -1,0 +1,1 @@
+//! Steady cost: what a thousand rounds leave behind.

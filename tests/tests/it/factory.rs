@@ -1,0 +1,1 @@
+//! The engine factory: what it lends, counts and takes back.

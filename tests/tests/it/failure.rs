@@ -1,0 +1,1 @@
+//! What fails, and what goes on all the same.

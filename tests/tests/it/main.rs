@@ -1,0 +1,21 @@
+//! The promises, as suites that drive the real product through its public API. One module per promise.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may stop at the first surprise, plays the authenticator, and looks at the real clock for deadlines"
+)]
+
+mod support;
+
+mod context;
+mod cost;
+mod engine;
+mod events;
+mod example;
+mod factory;
+mod failure;
+mod isolation;
+mod pipelines;
+mod registry;
+mod storage;
+mod tools;

@@ -1,0 +1,1 @@
+//! Rows, payloads and caches.

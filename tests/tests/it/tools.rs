@@ -1,0 +1,1 @@
+//! The only way to call a tool.
