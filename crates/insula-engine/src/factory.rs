@@ -14,7 +14,8 @@ use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
 use crate::{
-    AgentThreads, Error, EventStream, Limits, Metrics, ToolCatalog, Tools, UserExecutionEngine, background,
+    AgentThreads, Error, EventStream, Limits, Metrics, ToolCatalog, Tools, UserExecutionEngine, WebSocketBridge,
+    background,
     engine::EngineCore,
     engines::EngineTable,
     events,
@@ -286,6 +287,11 @@ impl ExecutionEngineFactory {
     /// [`Error::Storage`] when the store does not answer.
     pub async fn run_events(&self, scope: &UserScope, run: &RunId, after: u64) -> Result<Option<EventStream>, Error> {
         EventStream::run(&self.platform.backend, scope, run, after).await
+    }
+
+    /// Opens connections that events are delivered to.
+    pub fn bridge(&self) -> WebSocketBridge {
+        WebSocketBridge::new(Arc::clone(&self.platform))
     }
 
     /// The classes that exist.

@@ -4,9 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use insula_context::{Clock, Timestamp};
-use insula_infra::{
-    Append, Commit, Error, EventType, Lease, NewEvent, NewRun, Payload, RunChange, RunHeader, RunQueue,
-};
+use insula_infra::{Append, Commit, Error, EventType, Lease, NewEvent, NewRun, Payload, RunChange, RunQueue};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -66,10 +64,6 @@ impl Journal {
     pub(crate) fn resume(queue: Arc<dyn RunQueue>, clock: Arc<dyn Clock>, lease: Lease, events: u64) -> Self {
         let pending = Pending { handed: events, said: events, ..Pending::default() };
         Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::new(()) }
-    }
-
-    pub(crate) fn header(&self) -> &Arc<RunHeader> {
-        &self.lease.header
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {

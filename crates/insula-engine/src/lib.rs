@@ -31,9 +31,10 @@
 //!
 //! In reading order: `factory` and `engine` (the two handles), `machine` (what a run may do), `driver` (who does it),
 //! `journal` (how it gets into the log), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
-//! threads that poll agents), `stream` (readers), [`pipeline`], `background`.
+//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
 
 mod background;
+pub mod bridge;
 mod core;
 mod dispatcher;
 mod driver;
@@ -55,6 +56,7 @@ mod stream;
 mod tool_dispatcher;
 mod tools;
 
+pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
 pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;

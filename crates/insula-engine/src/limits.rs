@@ -31,6 +31,8 @@ pub struct Limits {
     pub tool_calls: usize,
     /// Connections of a user; more are refused.
     pub connections: usize,
+    /// How often a connection gives a sign of life. Three missed ones close it.
+    pub heartbeat: Duration,
     /// How long a run may take, its waiting for a turn included.
     pub run_time: Duration,
     /// How long an agent that is stopped may take until its run ends without it.
@@ -53,6 +55,7 @@ impl Default for Limits {
             waiting: 10_000,
             tool_calls: 64,
             connections: 10,
+            heartbeat: Duration::from_secs(15),
             run_time: Duration::from_secs(3_600),
             grace: Duration::from_millis(500),
             engine_idle: Duration::from_secs(1_800),
