@@ -2,7 +2,7 @@
 //! swept. One task per factory; it ends with the factory.
 
 use std::{
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use insula_context::{CancelReason, UserExecutionContext};
 use insula_infra::Claimed;
 use insula_registry::AgentClass;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
     Error,
@@ -22,10 +22,11 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// Starts the task, once.
+/// Starts the task, unless it runs already. It may have ended with the runtime that it was started on.
 pub(crate) fn start(platform: &Arc<Platform>) {
-    if !platform.background.started.swap(true, Ordering::AcqRel) {
-        tokio::spawn(tend(Arc::downgrade(platform)));
+    let mut task = platform.background.task.lock().unwrap_or_else(PoisonError::into_inner);
+    if task.as_ref().is_none_or(AbortHandle::is_finished) {
+        *task = Some(tokio::spawn(tend(Arc::downgrade(platform))).abort_handle());
     }
 }
 

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use insula_context::{Canceller, Timestamp, UserExecutionContext};
+use insula_factory::Gate;
 use insula_registry::AgentClass;
 
 use crate::{
@@ -18,6 +20,14 @@ use crate::{
     machine::{self, Command, Happened, Phase},
     platform::Platform,
 };
+
+/// What a run writes elsewhere is written only while its log accepts what led to it.
+#[async_trait]
+impl Gate for RunCore {
+    async fn pass(&self) -> Result<(), insula_agent::Error> {
+        self.durable().await
+    }
+}
 
 /// A run's shared core: the driver, the session's host and the tools' guards all hold it.
 pub(crate) struct RunCore {
@@ -76,7 +86,7 @@ impl RunCore {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until everything that was said is durable. A run that cannot write any more is stopped.
+    /// Waits until everything that was said is durable.
     pub(crate) async fn durable(&self) -> Result<(), insula_agent::Error> {
         self.journal.commit().await.map_err(|error| {
             let message = "the run's log cannot be written".to_owned();

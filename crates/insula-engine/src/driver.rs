@@ -9,10 +9,10 @@ use std::{
 };
 
 use futures::FutureExt;
-use insula_agent::{Error as AgentError, InstanceMarker, Session, ToolFailure};
+use insula_agent::{Error as AgentError, InstanceMarker, Session};
 use insula_context::{CancelReason, Deadline, Timestamp, UserExecutionContext};
-use insula_factory::{AgentInstance, BoundResources};
-use insula_infra::{Claimed, EventType, FailReason, Lease, NewEvent, NewRun, Payload, RunChange, RunHeader};
+use insula_factory::{AgentInstance, BoundResources, Gate};
+use insula_infra::{Claimed, EventType, FailReason, Lease, NewEvent, NewRun, RunHeader};
 use insula_registry::AgentClass;
 use serde_json::Value;
 
@@ -20,6 +20,7 @@ use crate::{
     Error, Outcome,
     core::RunCore,
     dispatcher,
+    ending::{errored, round, terminal},
     events::{self, Shown},
     host::RunHost,
     journal::Journal,
@@ -27,7 +28,6 @@ use crate::{
     limits::{Account, RunPermit},
     machine::{Command, Ending, Happened, Phase},
     platform::Platform,
-    redact,
 };
 
 /// A run that waits longer than this for its turn says so.
@@ -195,11 +195,8 @@ impl Driver {
             self.instance.take().unwrap_or_else(|| run.platform.instances.create_of(&run.class, &run.context));
         self.say_started(instance.marker());
         run.platform.counters.runs_started.fetch_add(1, Ordering::AcqRel);
-        let resources = Arc::new(BoundResources::new(
-            run.context.clone(),
-            Arc::clone(run.class.name()),
-            run.platform.ports.clone(),
-        ));
+        let bound = BoundResources::new(run.context.clone(), Arc::clone(run.class.name()), run.platform.ports.clone());
+        let resources = Arc::new(bound.behind(Arc::clone(&run) as Arc<dyn Gate>));
         let session = Session::new(Arc::new(RunHost::new(Arc::clone(&run), resources, instance.marker())));
         let input = self.input.take().unwrap_or_default();
         self.agent = Some(run.platform.lanes.spawn(poll_agent(Arc::clone(&run), instance, session, input)));
@@ -272,8 +269,11 @@ async fn stand_in_line(run: &RunCore) -> Result<RunPermit, Error> {
 impl Drop for Driver {
     /// Whoever waited is gone. The run ends here all the same, and its log says why.
     fn drop(&mut self) {
-        let why = CancelReason::new("caller", "whoever waited for the run is gone");
-        if !matches!(self.run.phase(), Phase::Ended(_)) && self.run.journal.failure().is_none() {
+        let unfinished = !matches!(self.run.phase(), Phase::Ended(_)) && self.run.journal.failure().is_none();
+        // Of a run that was refused before anything was said of it, nothing is left behind.
+        if unfinished && !self.run.journal.is_untouched() {
+            let gone = || CancelReason::new("caller", "whoever waited for the run is gone");
+            let why = self.run.context.cancellation().reason().unwrap_or_else(gone);
             self.run.canceller.cancel(why.clone());
             for command in self.run.step(Happened::Stopped(why)) {
                 if let Command::End(ending) = command {
@@ -375,59 +375,4 @@ async fn poll_agent(run: Arc<RunCore>, instance: AgentInstance, session: Session
         Ok(Err(refused)) => AgentEnd::Refused(refused),
         Err(panic) => AgentEnd::Panicked(insula_context::cleanup::panic_message(&*panic)),
     }
-}
-
-fn errored(error: &AgentError) -> Happened {
-    let reason = match error {
-        AgentError::Tool { failure: ToolFailure::Timeout { .. }, .. } => FailReason::Timeout,
-        AgentError::Child { reason, .. } if reason == FailReason::Timeout.as_str() => FailReason::Timeout,
-        _ => FailReason::Error,
-    };
-    Happened::Errored { reason, message: redact::message(&error.to_string()), cause: causes(error) }
-}
-
-/// Every source of an error, outermost first.
-fn causes(error: &AgentError) -> Option<String> {
-    let first = std::error::Error::source(error)?;
-    let chain = std::iter::successors(Some(first), |error| error.source());
-    Some(chain.map(ToString::to_string).collect::<Vec<_>>().join(": "))
-}
-
-fn terminal(run: &RunCore, ending: &Ending, now: Timestamp) -> (NewEvent, Option<Payload>, RunChange) {
-    let duration_ms = events::millis(run.age());
-    match ending {
-        Ending::Completed(result) => match events::show("the result", result) {
-            Ok(shown) => completed(run, shown, now, duration_ms),
-            Err(error) => {
-                let failure = insula_infra::Failure { reason: FailReason::Error, message: error.to_string() };
-                terminal(run, &Ending::Failed { failure, cause: None }, now)
-            }
-        },
-        Ending::Failed { failure, cause } => {
-            let said = events::Failed { reason: failure.reason, message: &failure.message, duration_ms };
-            let mut event = events::event(EventType::AgentFailed, now, &said);
-            if let Some(cause) = cause {
-                tracing::error!(run = %run.context.run(), reason = failure.reason.as_str(), cause, "the run failed");
-                event.journal = events::raw("the cause", &events::Cause { cause }).ok();
-            }
-            (event, None, RunChange::Failed(failure.clone()))
-        }
-        Ending::Cancelled(reason) => {
-            let event = events::event(EventType::AgentCancelled, now, &events::Cancelled { reason, duration_ms });
-            (event, None, RunChange::Cancelled(reason.clone()))
-        }
-    }
-}
-
-fn completed(run: &RunCore, shown: Shown, now: Timestamp, duration_ms: f64) -> (NewEvent, Option<Payload>, RunChange) {
-    let Shown { shown, whole, payload } = shown;
-    let said = events::Completed { result: &shown, usage: run.usage(), duration_ms };
-    let mut event = events::event(EventType::AgentCompleted, now, &said);
-    event.journal = whole;
-    (event, payload, RunChange::Completed { result: shown })
-}
-
-/// A duration without the microseconds that passed since somebody configured it.
-fn round(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from((duration.as_micros() + 999) / 1_000).unwrap_or(u64::MAX))
 }

@@ -122,7 +122,8 @@ impl EngineCore {
     }
 
     fn open(&self) -> Result<(), Error> {
-        if self.shut.load(Ordering::Acquire) { Err(Error::ShutDown) } else { Ok(()) }
+        let over = self.shut.load(Ordering::Acquire) || self.platform.background.closed.load(Ordering::Acquire);
+        if over { Err(Error::ShutDown) } else { Ok(()) }
     }
 
     /// Admits an execution: for this engine's user only, and not after the end.
@@ -157,6 +158,8 @@ impl EngineCore {
         let driving = driver::run(job);
         tokio::pin!(driving);
         let outcome = tokio::select! {
+            // The first poll enters the run: only then can it be stopped.
+            biased;
             outcome = &mut driving => outcome,
             // The engine's end is the end of its runs: each ends by its own machine, and is waited for.
             reason = stopped.cancelled() => {

@@ -125,6 +125,8 @@ impl SessionHost for RunHost {
             Error::Child { agent: site.name.clone(), reason: "refused".to_owned(), message }
         };
         let run = self.child_id(&site)?;
+        // What led to the child stands before it in the log.
+        self.run.journal.flush();
         let context = self.run.context.child_run(&site.name, run).map_err(|e| refused(e.to_string()))?;
         let child = driver::child(&self.run, context, &site.name, input);
         let outcome = Box::pin(child).await.map_err(|e| refused(e.to_string()))?;

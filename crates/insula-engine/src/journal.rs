@@ -29,6 +29,8 @@ struct Pending {
     handed: u64,
     /// Events that were handed to the store or wait here.
     said: u64,
+    /// Whether anything was said through this journal.
+    touched: bool,
     last: Option<Commit>,
     last_at: Option<Timestamp>,
     /// Calls whose guard is open, oldest first.
@@ -86,6 +88,7 @@ impl Journal {
         event.at = pending.last_at.map_or(event.at, |last| last.max(event.at));
         pending.last_at = Some(event.at);
         pending.said += 1;
+        pending.touched = true;
         pending.events.push(event);
         pending.payloads.extend(payload);
     }
@@ -93,6 +96,11 @@ impl Journal {
     /// How many events the run has, those included that wait to be written.
     pub(crate) fn said(&self) -> u64 {
         self.pending().said
+    }
+
+    /// Whether nothing was said through this journal.
+    pub(crate) fn is_untouched(&self) -> bool {
+        !self.pending().touched
     }
 
     /// Whether something went wrong with an earlier write. Nothing more will be written then.
@@ -150,7 +158,7 @@ impl Journal {
     /// following [`Journal::commit`] waits for it.
     pub(crate) fn end(&self, last: Vec<NewEvent>, payload: Option<Payload>, change: RunChange) {
         let mut pending = self.pending();
-        pending.closed = true;
+        (pending.closed, pending.touched) = (true, true);
         pending.said += last.len() as u64;
         let not_before = pending.last_at;
         let at = |mut event: NewEvent| {

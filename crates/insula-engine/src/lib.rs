@@ -38,6 +38,7 @@ pub mod bridge;
 mod core;
 mod dispatcher;
 mod driver;
+mod ending;
 mod engine;
 mod engines;
 mod error;

@@ -15,7 +15,10 @@ use insula_infra::{Backend, WorkerId};
 use insula_registry::Dependency;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::AbortHandle,
+};
 
 use crate::{Error, Limits, ToolCatalog, engines::EngineTable, lanes::Lanes, limits::Ledger};
 
@@ -46,7 +49,7 @@ impl Platform {
 /// What the background task is told.
 #[derive(Default)]
 pub(crate) struct Background {
-    pub started: AtomicBool,
+    pub task: Mutex<Option<AbortHandle>>,
     pub claiming: AtomicBool,
     pub closed: AtomicBool,
     pub wake: Arc<Notify>,

@@ -29,18 +29,36 @@ impl From<&Backend> for Ports {
     }
 }
 
+/// What stands between an agent and everything that it writes outside of its own run.
+#[async_trait]
+pub trait Gate: Send + Sync {
+    /// Returns when the agent may write.
+    ///
+    /// # Errors
+    /// When it may not any more: its run has lost the right to go on, or its log cannot be written.
+    async fn pass(&self) -> Result<()>;
+}
+
 /// What one run's agent and tools may use. Made for each run; every call goes to the ports with the run's own scope.
 #[derive(Clone)]
 pub struct BoundResources {
     context: UserExecutionContext,
     agent: Arc<str>,
     ports: Ports,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl BoundResources {
     /// Binds the ports to the owner, thread and run of a context, and to an agent class.
     pub fn new(context: UserExecutionContext, agent: Arc<str>, ports: Ports) -> Self {
-        Self { context, agent, ports }
+        Self { context, agent, ports, gate: None }
+    }
+
+    /// The same, with a gate before everything that is written.
+    #[must_use]
+    pub fn behind(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = Some(gate);
+        self
     }
 
     fn key(&self, space: Space, name: &str) -> StateKey {
@@ -65,12 +83,20 @@ impl Resources for BoundResources {
 
     fn database(&self) -> Result<Arc<dyn Database>> {
         let Some(manager) = &self.ports.database else { return Err(not_configured("database")) };
-        Ok(Arc::new(BoundDatabase { context: self.context.clone(), manager: Arc::clone(manager) }))
+        Ok(Arc::new(BoundDatabase {
+            context: self.context.clone(),
+            manager: Arc::clone(manager),
+            gate: self.gate.clone(),
+        }))
     }
 
     fn cache(&self) -> Result<Arc<dyn Cache>> {
         let Some(manager) = &self.ports.cache else { return Err(not_configured("cache")) };
-        Ok(Arc::new(BoundCache { context: self.context.clone(), manager: Arc::clone(manager) }))
+        Ok(Arc::new(BoundCache {
+            context: self.context.clone(),
+            manager: Arc::clone(manager),
+            gate: self.gate.clone(),
+        }))
     }
 }
 
@@ -112,6 +138,7 @@ impl State for BoundResources {
     }
 
     async fn put(&self, space: Space, name: &str, value: &Value) -> Result<u64> {
+        pass(self.gate.as_ref()).await?;
         let (key, value) = (self.key(space, name), encode(value)?);
         self.ports.state.put(self.context.scope(), &key, value).await.map_err(storage("state"))
     }
@@ -123,6 +150,7 @@ impl State for BoundResources {
         expected: Option<u64>,
         value: &Value,
     ) -> Result<Option<u64>> {
+        pass(self.gate.as_ref()).await?;
         let key = self.key(space, name);
         match self.ports.state.compare_and_set(self.context.scope(), &key, expected, encode(value)?).await {
             Ok(version) => Ok(Some(version)),
@@ -132,11 +160,20 @@ impl State for BoundResources {
     }
 
     async fn delete(&self, space: Space, name: &str) -> Result<bool> {
+        pass(self.gate.as_ref()).await?;
         self.ports.state.delete(self.context.scope(), &self.key(space, name)).await.map_err(storage("state"))
     }
 }
 
+async fn pass(gate: Option<&Arc<dyn Gate>>) -> Result<()> {
+    match gate {
+        Some(gate) => gate.pass().await,
+        None => Ok(()),
+    }
+}
+
 struct BoundDatabase {
+    gate: Option<Arc<dyn Gate>>,
     context: UserExecutionContext,
     manager: Arc<dyn DatabaseSessionManager>,
 }
@@ -144,6 +181,8 @@ struct BoundDatabase {
 #[async_trait]
 impl Database for BoundDatabase {
     async fn begin(&self) -> Result<Box<dyn Transaction>> {
+        // Before the connection is taken, so that none is held while the log is written.
+        pass(self.gate.as_ref()).await?;
         let session = self.manager.open(self.context.scope()).await.map_err(storage("database"))?;
         Ok(Box::new(BoundTransaction(session)))
     }
@@ -175,6 +214,7 @@ impl Transaction for BoundTransaction {
 }
 
 struct BoundCache {
+    gate: Option<Arc<dyn Gate>>,
     context: UserExecutionContext,
     manager: Arc<dyn RedisManager>,
 }
@@ -187,18 +227,22 @@ impl Cache for BoundCache {
     }
 
     async fn set(&self, key: &str, value: Vec<u8>, ttl: Option<Duration>) -> Result<()> {
+        pass(self.gate.as_ref()).await?;
         self.manager.set(self.context.scope(), key, value.into(), ttl).await.map_err(storage("cache"))
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
+        pass(self.gate.as_ref()).await?;
         self.manager.delete(self.context.scope(), key).await.map_err(storage("cache"))
     }
 
     async fn increment(&self, key: &str, by: i64) -> Result<i64> {
+        pass(self.gate.as_ref()).await?;
         self.manager.increment(self.context.scope(), key, by).await.map_err(storage("cache"))
     }
 
     async fn push(&self, key: &str, value: Vec<u8>) -> Result<u64> {
+        pass(self.gate.as_ref()).await?;
         self.manager.push(self.context.scope(), key, value.into()).await.map_err(storage("cache"))
     }
 
@@ -208,6 +252,7 @@ impl Cache for BoundCache {
     }
 
     async fn publish(&self, channel: &str, message: Vec<u8>) -> Result<()> {
+        pass(self.gate.as_ref()).await?;
         self.manager.publish(self.context.scope(), channel, message.into()).await.map_err(storage("cache"))
     }
 

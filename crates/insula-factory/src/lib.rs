@@ -34,7 +34,7 @@ mod instance;
 mod live;
 mod report;
 
-pub use bound::{BoundResources, Ports};
+pub use bound::{BoundResources, Gate, Ports};
 pub use error::Error;
 pub use factory::{AgentInstanceFactory, Availability, Everything};
 pub use instance::AgentInstance;
