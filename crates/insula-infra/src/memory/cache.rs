@@ -28,12 +28,23 @@ pub(super) struct Cache {
 #[derive(Debug, Default)]
 struct Owners {
     caches: HashMap<UserScope, OwnerCache>,
-    since_sweep: usize,
+    /// How many owners there may be before those with nothing left are looked for.
+    sweep_at: usize,
 }
 
 impl Cache {
     pub(super) fn new(clock: Arc<dyn Clock>, limit: usize) -> Self {
         Self { clock, limit, shards: Sharded::new(), channels: Channels::default() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn owners(&self) -> usize {
+        self.shards.each().map(|shard| shard.caches.len()).sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn channels(&self) -> usize {
+        self.channels.len()
     }
 
     /// Reads a value that has not expired.
@@ -59,17 +70,16 @@ impl Cache {
 }
 
 impl Owners {
-    /// Drops what expired of owners who never came back, often enough that it never outweighs the rest for long.
+    /// Drops what expired of owners who never came back, whenever the number of owners has doubled.
     fn sweep(&mut self, now: Timestamp) {
-        self.since_sweep += 1;
-        if self.since_sweep <= 2 * self.caches.len() + 16 {
+        if self.caches.len() < self.sweep_at {
             return;
         }
-        self.since_sweep = 0;
         self.caches.retain(|_, cache| {
             cache.expire(now);
             cache.len() > 0
         });
+        self.sweep_at = 2 * self.caches.len() + 16;
     }
 }
 

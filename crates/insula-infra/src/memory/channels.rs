@@ -44,6 +44,11 @@ impl Channels {
         CacheSubscription::new(sender.or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe())
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().senders.len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Listened> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

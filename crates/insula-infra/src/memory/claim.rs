@@ -28,9 +28,12 @@ impl Store {
 
     fn wake_sleepers(&self, now: Timestamp) {
         let due = lock(&self.line).due(now);
-        for (scope, run) in due {
-            if let Some(owner) = self.shards.lock(&scope).owners.get_mut(&scope) {
-                self.make_ready(&scope, owner, &run);
+        for (scope, id) in due {
+            let mut shard = self.shards.lock(&scope);
+            let Some(owner) = shard.owners.get_mut(&scope) else { continue };
+            // Meanwhile somebody may have asked it to stop, and that has woken it already.
+            if owner.runs.get(&id).is_some_and(|run| matches!(run.place, Place::Asleep(_))) {
+                self.make_ready(&scope, owner, &id);
             }
         }
     }

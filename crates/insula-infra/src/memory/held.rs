@@ -43,6 +43,11 @@ impl Held {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// No lease of the shard ends before this: leases are extended and never shortened.
     pub(super) fn earliest(&self) -> Timestamp {
         self.earliest

@@ -41,6 +41,11 @@ impl Line {
         self.sleepers.remove(&alarm);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.owners.is_empty() && self.sleepers.is_empty()
+    }
+
     /// The runs whose time has come, in the order of their times.
     pub(super) fn due(&mut self, now: Timestamp) -> Vec<RunKey> {
         let mut due = Vec::new();

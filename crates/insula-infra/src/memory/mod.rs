@@ -25,6 +25,8 @@ mod runs;
 mod shard;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -17,7 +17,8 @@ pub(super) struct Counters {
 #[derive(Debug, Default)]
 struct Windows {
     open: HashMap<UserScope, HashMap<String, Window>>,
-    since_sweep: usize,
+    /// How many owners there may be before those with nothing left are looked for.
+    sweep_at: usize,
 }
 
 #[derive(Debug)]
@@ -29,6 +30,11 @@ struct Window {
 impl Counters {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, shards: Sharded::new() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn owners(&self) -> usize {
+        self.shards.each().map(|shard| shard.open.len()).sum()
     }
 }
 
@@ -55,16 +61,15 @@ impl Windows {
         }
     }
 
-    /// Drops windows that have ended, often enough that they never outweigh the open ones for long.
+    /// Drops windows that have ended, whenever the number of owners has doubled.
     fn sweep(&mut self, now: Timestamp) {
-        self.since_sweep += 1;
-        if self.since_sweep <= 2 * self.open.len() + 16 {
+        if self.open.len() < self.sweep_at {
             return;
         }
-        self.since_sweep = 0;
         self.open.retain(|_, windows| {
             windows.retain(|_, window| window.ends > now);
             !windows.is_empty()
         });
+        self.sweep_at = 2 * self.open.len() + 16;
     }
 }

@@ -1,0 +1,290 @@
+//! The one list of rules, and what is made of it.
+
+/// Hands the rules of a group to another macro: first those of isolation, then the others.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_rules {
+    (append, $then:ident $($with:tt)*) => {
+        $crate::$then! { append [$($with)*]
+            isolation {
+                gives_two_users_the_same_ids
+                refuses_the_lease_of_another_user
+                hides_the_journal_from_other_users
+            }
+            others {
+                creates_and_ends_a_run_in_one_write
+                refuses_a_second_run_of_the_same_id
+                refuses_to_write_to_an_absent_run
+                refuses_a_stale_lease
+                refuses_a_token_of_the_future
+                refuses_to_write_to_a_queued_run
+                refuses_an_append_out_of_order
+                refuses_to_add_after_the_end
+                refuses_a_second_end
+                names_the_first_reason_of_a_refusal
+                an_end_and_its_event_are_one
+                an_append_is_all_or_nothing
+                commits_in_the_order_of_the_appends
+                keeps_an_append_whose_commit_is_dropped
+                keeps_a_journal_that_readers_do_not_see
+                refuses_the_journal_to_a_stale_lease
+            }
+        }
+    };
+    (queue, $then:ident $($with:tt)*) => {
+        $crate::$then! { queue [$($with)*]
+            isolation {
+                keeps_idempotency_keys_apart
+                claims_a_run_for_its_owner
+                stops_the_run_of_its_owner_only
+            }
+            others {
+                answers_a_known_key_with_its_run
+                makes_one_run_of_a_key_under_concurrency
+                hands_out_a_submitted_run_once
+                runs_what_was_claimed_to_its_end
+                claims_at_most_what_is_asked_for
+                serves_one_owner_first_come_first_served
+                serves_owners_in_turn
+                hands_each_run_to_one_worker_under_concurrency
+                hands_out_no_run_before_its_time
+                gives_an_expired_lease_to_another_worker
+                takes_over_a_run_that_was_created_running
+                every_claim_makes_earlier_tokens_stale
+                keeps_what_its_worker_renews
+                wakes_a_parked_run_at_its_time
+                takes_the_lease_back_when_a_run_is_parked
+                wakes_a_parked_run_that_is_asked_to_stop
+                hands_over_a_wish_that_came_before_the_start
+                tells_a_worker_what_to_stop
+                tells_the_worker_that_took_over
+                ends_every_run_once_whatever_happens
+            }
+        }
+    };
+    (runs, $then:ident $($with:tt)*) => {
+        $crate::$then! { runs [$($with)*]
+            isolation {
+                hides_runs_from_other_users
+                lists_runs_of_their_owner_only
+                lists_threads_of_their_owner_only
+                lets_nobody_else_ask_to_stop
+            }
+            others {
+                answers_none_for_an_absent_run
+                summarises_a_run_as_it_goes
+                keeps_the_first_start
+                keeps_the_reason_of_a_failure
+                keeps_the_first_wish_to_stop
+                answers_a_late_wish_with_the_end
+                lists_runs_newest_first
+                pages_through_runs_without_loss
+                refuses_a_cursor_that_is_none
+                lists_what_a_filter_lets_through
+                lists_threads_with_their_heads
+            }
+        }
+    };
+    (log, $then:ident $($with:tt)*) => {
+        $crate::$then! { log [$($with)*]
+            isolation {
+                hides_threads_from_other_users
+                hides_the_events_of_a_run_from_other_users
+                numbers_the_same_thread_of_two_users_apart
+                hides_payloads_from_other_users
+            }
+            others {
+                answers_none_for_what_is_absent
+                has_an_empty_page_for_a_queued_run
+                reads_events_as_they_were_written
+                keeps_the_parent_of_a_run
+                never_turns_time_back_within_a_run
+                reads_on_from_a_cursor
+                reads_one_run_of_a_shared_thread
+                keeps_seq_without_gaps_under_concurrency
+                shows_a_reader_a_log_that_only_grows
+                reads_back_whatever_was_written
+                stores_a_large_payload_once
+                keeps_a_payload_for_each_of_its_owners
+            }
+        }
+    };
+    (state, $then:ident $($with:tt)*) => {
+        $crate::$then! { state [$($with)*]
+            isolation {
+                hides_values_from_other_users
+                writes_the_value_of_its_owner_only
+                deletes_the_value_of_its_owner_only
+                compares_with_the_version_of_its_owner_only
+            }
+            others {
+                counts_writes_in_the_version
+                refuses_a_write_on_a_version_that_has_passed
+                creates_only_what_is_absent
+                deletes_a_value_once
+                keeps_spaces_apart
+                lets_one_of_many_writers_win
+            }
+        }
+    };
+    (cache, $then:ident $($with:tt)*) => {
+        $crate::$then! { cache [$($with)*]
+            isolation {
+                hides_values_from_other_users
+                sets_the_value_of_its_owner_only
+                deletes_the_value_of_its_owner_only
+                counts_for_each_user_alone
+                keeps_lists_of_two_users_apart
+                publishes_to_its_owner_only
+            }
+            others {
+                keeps_a_value_until_it_is_deleted
+                forgets_a_value_when_its_time_is_over
+                gives_a_new_value_a_new_time
+                counts_from_zero
+                keeps_the_time_of_a_counter
+                loses_no_increment_under_concurrency
+                refuses_to_count_what_is_no_number
+                tells_lists_from_plain_values
+                reads_parts_of_a_list
+                reaches_every_subscriber_of_a_channel
+            }
+        }
+    };
+    (signals, $then:ident $($with:tt)*) => {
+        $crate::$then! { signals [$($with)*]
+            isolation {
+                tells_other_users_nothing
+            }
+            others {
+                tells_listeners_how_far_a_thread_has_grown
+                tells_of_every_append
+                tells_only_of_what_can_be_read
+            }
+        }
+    };
+    (quota, $then:ident $($with:tt)*) => {
+        $crate::$then! { quota [$($with)*]
+            isolation {
+                counts_for_each_user_alone
+            }
+            others {
+                grants_what_is_left_and_no_more
+                counts_nothing_for_a_refusal
+                begins_a_window_with_its_first_use
+                refuses_more_than_a_window_has
+                counts_each_name_alone
+                grants_no_more_under_concurrency
+            }
+        }
+    };
+    (health, $then:ident $($with:tt)*) => {
+        $crate::$then! { health [$($with)*]
+            isolation {}
+            others {
+                answers_for_every_component
+            }
+        }
+    };
+    (database, $then:ident $($with:tt)*) => {
+        $crate::$then! { database [$($with)*]
+            isolation {
+                keeps_the_same_table_of_two_users_apart
+                hides_tables_from_other_users
+            }
+            others {
+                reaches_no_other_database
+                leaves_the_transaction_to_its_session
+                keeps_what_is_committed
+                rolls_back_when_dropped
+                rolls_back_when_told
+                says_why_a_statement_was_refused
+                executes_a_statement_for_many_rows
+                reads_values_as_they_were_written
+                shares_no_session
+                serves_many_users_at_a_time
+                counts_open_sessions_back_to_zero
+            }
+        }
+    };
+}
+
+/// One test per rule.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ($group:ident [$subject:ident] isolation { $($isolation:ident)* } others { $($other:ident)* }) => {
+        mod $group {
+            use super::*;
+            $($crate::conformance_tests! { @test $group $subject $isolation })*
+            $($crate::conformance_tests! { @test $group $subject $other })*
+        }
+    };
+    (@test $group:ident $subject:ident $rule:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $rule() {
+            $crate::conformance::$group::$rule($subject().await).await;
+        }
+    };
+}
+
+/// One entry of the list per rule.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_entries {
+    ($group:ident [$rules:ident] isolation { $($isolation:ident)* } others { $($other:ident)* }) => {
+        $rules.extend([
+            $($crate::conformance_entries! { @entry $group $isolation true },)*
+            $($crate::conformance_entries! { @entry $group $other false },)*
+        ]);
+    };
+    (@entry $group:ident $rule:ident $isolation:literal) => {
+        Rule {
+            group: stringify!($group),
+            name: stringify!($rule),
+            isolation: $isolation,
+            check: |subject| Box::pin($group::$rule(subject)),
+        }
+    };
+}
+
+/// Makes a module with one `#[tokio::test]` per rule that a backend must keep.
+///
+/// It is given the module's name and the name of an `async fn() -> Subject` that makes a fresh backend for every rule.
+/// A backend that has a database says so, and one that serves only some of the ports names the groups of rules that it
+/// keeps; nothing is left out at run time.
+///
+/// ```
+/// # #[cfg(test)] mod tests {
+/// use std::sync::Arc;
+/// use insula_infra::{MemoryBackend, conformance::{ManualClock, Subject}};
+///
+/// async fn subject() -> Subject {
+///     let clock = Arc::new(ManualClock::new());
+///     Subject::new(MemoryBackend::with(clock.clone()).into_backend(), clock)
+/// }
+///
+/// insula_infra::conformance!(memory, subject);
+/// # insula_infra::conformance!(signals_and_cache, subject, [signals, cache]);
+/// # }
+/// ```
+///
+/// With a database: `conformance!(sqlite, subject, with database)`. Of some ports only:
+/// `conformance!(redis, subject, [signals, cache])`.
+#[macro_export]
+macro_rules! conformance {
+    ($module:ident, $subject:ident) => {
+        $crate::conformance!($module, $subject, [append, queue, runs, log, state, cache, signals, quota, health]);
+    };
+    ($module:ident, $subject:ident, with database) => {
+        $crate::conformance!(
+            $module, $subject, [append, queue, runs, log, state, cache, signals, quota, health, database]
+        );
+    };
+    ($module:ident, $subject:ident, [$($group:ident),+ $(,)?]) => {
+        mod $module {
+            use super::*;
+            $($crate::conformance_rules!($group, conformance_tests $subject);)+
+        }
+    };
+}

@@ -1,0 +1,179 @@
+//! What only this backend can be asked: how much it keeps, and what it does with rotten bytes.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use insula_context::{Clock, RunId, ScopeIssuer, ThreadId, Timestamp, UserScope};
+use serde_json::value::to_raw_value;
+
+use super::{cache::Cache, quota::Counters, store::Store};
+use crate::{
+    Append, Error, EventLog, EventType, Lease, LocalSignals, NewEvent, NewRun, Payload, Quota, RateLimit, RawJson,
+    RedisManager, RunChange, RunHeader, RunQueue, RunStore, StateKey, StateSpace, StateStore, WorkerId,
+};
+
+#[derive(Debug, Default)]
+struct Hands(std::sync::atomic::AtomicI64);
+
+impl Hands {
+    fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1_000_000, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+fn user(name: &str) -> UserScope {
+    #[expect(clippy::disallowed_methods, reason = "the test plays the authenticator")]
+    ScopeIssuer::new().issue("t", name).unwrap()
+}
+
+fn store(retain: usize) -> Store {
+    Store::new(Arc::new(Hands::default()), LocalSignals::new(), retain)
+}
+
+fn null() -> RawJson {
+    to_raw_value(&()).unwrap().into()
+}
+
+fn header(owner: &UserScope, thread: &str, run: &str) -> Arc<RunHeader> {
+    let (thread, run) = (ThreadId::new(thread).unwrap(), RunId::new(run).unwrap());
+    Arc::new(RunHeader { scope: owner.clone(), thread, run, parent: None, agent: "echo".into() })
+}
+
+/// Creates a run with two events and a payload, and ends it in the same write if wanted.
+fn write(store: &Store, header: Arc<RunHeader>, payload: &Payload, ends: bool) {
+    let at = Timestamp::from_micros(0);
+    let event = |kind| NewEvent { kind, at, data: null(), journal: None };
+    let last = if ends { EventType::AgentCompleted } else { EventType::AgentThinking };
+    let (input, version) = (null(), "1".into());
+    let new =
+        NewRun { header: Arc::clone(&header), version, input, created_at: at, available_at: None, deadline: None };
+    let append = Append {
+        lease: Lease { header, worker: WorkerId::new("w"), token: 1 },
+        create: Some((new, Duration::from_secs(1))),
+        after: 0,
+        events: vec![event(EventType::AgentStarted), event(last)],
+        change: ends.then(|| RunChange::Completed { result: null() }),
+        payloads: vec![payload.clone()],
+    };
+    store.write(append).unwrap();
+}
+
+#[tokio::test]
+async fn a_corrupted_payload_is_reported_and_not_returned() {
+    let (store, ada, payload) = (store(9), user("ada"), Payload::new(vec![1; 20_000]));
+    write(&store, header(&ada, "t", "r"), &payload, true);
+    assert_eq!(store.payload(&ada, &payload.hash()).await.unwrap().as_ref(), Some(payload.bytes()));
+    store.shards.lock(&ada).owners.get_mut(&ada).unwrap().payloads.corrupt();
+    assert!(matches!(store.payload(&ada, &payload.hash()).await, Err(Error::Corrupt { .. })));
+}
+
+#[tokio::test]
+async fn old_runs_go_with_their_events_payloads_threads_and_state() {
+    let (store, ada) = (store(10), user("ada"));
+    for n in 0..1_000 {
+        let (thread, run) = (format!("t{}", n / 4), format!("r{n}"));
+        write(&store, header(&ada, &thread, &run), &Payload::new(n.to_string()), true);
+        let space = StateSpace::Run(RunId::new(&run).unwrap());
+        store.put(&ada, &StateKey { space, name: "k".into() }, null()).await.unwrap();
+    }
+    let shard = store.shards.lock(&ada);
+    let owner = &shard.owners[&ada];
+    let counts = (owner.runs.len(), owner.threads.len(), owner.payloads.len(), owner.state.len(), owner.ended.len());
+    assert_eq!(counts, (10, 3, 10, 10, 10));
+    assert_eq!(owner.threads.values().map(|thread| thread.log.len()).sum::<usize>(), 20);
+}
+
+#[tokio::test]
+async fn a_reader_is_told_of_the_gap() {
+    let (store, ada) = (store(2), user("ada"));
+    for n in 0..5 {
+        write(&store, header(&ada, "t", &format!("r{n}")), &Payload::new("same"), true);
+    }
+    let page = store.thread_events(&ada, &ThreadId::new("t").unwrap(), 0, 99).await.unwrap().unwrap();
+    assert_eq!((page.oldest, page.head, page.events.len()), (7, 10, 4));
+    assert_eq!(page.events[0].seq, 7);
+    assert!(store.run(&ada, &RunId::new("r2").unwrap()).await.unwrap().is_none());
+    assert_eq!(store.runs(&ada, &Default::default(), &Default::default()).await.unwrap().items.len(), 2);
+    assert!(store.payload(&ada, &Payload::new("same").hash()).await.unwrap().is_some(), "two runs still refer to it");
+}
+
+#[tokio::test]
+async fn a_log_has_no_hole_behind_a_run_that_goes_on() {
+    let (store, ada, payload) = (store(1), user("ada"), Payload::new("p"));
+    write(&store, header(&ada, "t", "goes-on"), &payload, false);
+    for n in 0..5 {
+        write(&store, header(&ada, "t", &format!("r{n}")), &payload, true);
+    }
+    let page = store.thread_events(&ada, &ThreadId::new("t").unwrap(), 0, 99).await.unwrap().unwrap();
+    assert_eq!((page.oldest, page.events.len()), (1, 12));
+    assert!(store.run(&ada, &RunId::new("r0").unwrap()).await.unwrap().is_none(), "a forgotten run is not shown");
+}
+
+#[tokio::test]
+async fn an_owner_who_has_nothing_left_is_forgotten() {
+    let (store, payload) = (store(0), Payload::new("p"));
+    for n in 0..100 {
+        write(&store, header(&user(&format!("u{n}")), "t", "r"), &payload, true);
+    }
+    let ada = user("ada");
+    let key = StateKey { space: StateSpace::User, name: "k".into() };
+    store.put(&ada, &key, null()).await.unwrap();
+    store.delete(&ada, &key).await.unwrap();
+    assert_eq!(store.shards.each().map(|shard| shard.owners.len()).sum::<usize>(), 0);
+}
+
+#[tokio::test]
+async fn a_thousand_parkings_leave_no_alarm_and_no_slot() {
+    let (store, ada) = (store(9), user("ada"));
+    write(&store, header(&ada, "t", "r"), &Payload::new("p"), false);
+    let worker = WorkerId::new("w");
+    let mut lease = Lease { header: header(&ada, "t", "r"), worker: worker.clone(), token: 1 };
+    for _ in 0..1_000 {
+        let until = Some(Timestamp::from_micros(0));
+        let change = Some(RunChange::Waiting { reason: crate::WaitFor::Timer, until });
+        let append = Append { lease, create: None, after: 2, events: Vec::new(), change, payloads: Vec::new() };
+        store.write(append).unwrap();
+        lease = store.claim(&worker, Duration::from_secs(1), 9).await.unwrap().remove(0).lease;
+    }
+    assert_eq!(lease.token, 1_001);
+    assert!(super::shard::lock(&store.line).is_idle());
+    assert_eq!(store.shards.lock(&ada).held.len(), 1);
+}
+
+#[tokio::test]
+async fn a_cache_stays_within_its_bytes_and_drops_the_oldest() {
+    let (cache, ada) = (Cache::new(Arc::new(Hands::default()), 10_000), user("ada"));
+    for n in 0..100 {
+        cache.set(&ada, &n.to_string(), Bytes::from(vec![0; 1_000]), None).await.unwrap();
+    }
+    assert!(cache.get(&ada, "99").await.unwrap().is_some() && cache.get(&ada, "0").await.unwrap().is_none());
+    assert!(cache.get(&ada, "92").await.unwrap().is_some() && cache.get(&ada, "90").await.unwrap().is_none());
+    let large = cache.set(&ada, "large", Bytes::from(vec![0; 10_000]), None).await;
+    assert!(matches!(large, Err(Error::TooLarge { limit: 10_000, .. })));
+    while cache.push(&ada, "list", Bytes::from(vec![0; 1_000])).await.is_ok() {}
+    assert_eq!(cache.range(&ada, "list", 0, 99).await.unwrap().len(), 9);
+    assert!(cache.get(&ada, "99").await.unwrap().is_none(), "a growing list takes the place of what is older");
+}
+
+#[tokio::test]
+async fn what_expired_of_users_who_never_came_back_is_dropped() {
+    let clock = Arc::new(Hands::default());
+    let (cache, quota) = (Cache::new(clock.clone(), 10_000), Counters::new(clock.clone()));
+    let limit = RateLimit { name: "l".into(), max: 1, window: Duration::from_secs(1) };
+    for n in 0..20_000 {
+        clock.advance(2);
+        let once = user(&format!("u{n}"));
+        cache.set(&once, "k", Bytes::new(), Some(Duration::from_secs(1))).await.unwrap();
+        quota.take(&once, &limit, 1).await.unwrap();
+        drop(cache.subscribe(&once, "news").await.unwrap());
+    }
+    assert!(cache.owners() < 5_000, "{} owners are still cached", cache.owners());
+    assert!(quota.owners() < 5_000, "{} owners are still counted", quota.owners());
+    assert!(cache.channels() < 100, "{} channels without listeners", cache.channels());
+}
