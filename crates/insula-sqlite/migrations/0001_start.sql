@@ -1,58 +1,64 @@
 -- Every table hangs on an owner by number. Numbers are small and never change, so they make short keys; they are found
 -- only through the owner's tenant and user, in the same transaction that uses them.
+--
+-- Hot tables stand in order of arrival. Their lists are chains (each row knows the one before it) and their unique keys
+-- begin with the id, because ids are made in order of time: so all that a commit writes lies together, however many owners
+-- take part in it and however many runs there are already.
 
 CREATE TABLE owners (
-    owner_no  INTEGER PRIMARY KEY,
-    tenant_id TEXT NOT NULL,
-    user_id   TEXT NOT NULL,
+    owner_no    INTEGER PRIMARY KEY,
+    tenant_id   TEXT NOT NULL,
+    user_id     TEXT NOT NULL,
+    last_run    INTEGER NOT NULL, -- the youngest run; older ones follow by runs.prev_of_owner
+    last_thread INTEGER NOT NULL, -- the youngest thread; older ones follow by threads.prev_thread
     UNIQUE (tenant_id, user_id)
 ) STRICT;
 
 CREATE TABLE threads (
-    thread_no  INTEGER PRIMARY KEY,
-    owner_no   INTEGER NOT NULL,
-    thread_id  TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    head       INTEGER NOT NULL, -- seq of the last event
-    last_pos   INTEGER NOT NULL, -- its chunk in the log, 0 while there is none
-    last_run   INTEGER NOT NULL, -- the youngest run; older ones follow by runs.prev_run
-    UNIQUE (owner_no, thread_id)
+    thread_no   INTEGER PRIMARY KEY,
+    owner_no    INTEGER NOT NULL,
+    thread_id   TEXT NOT NULL,
+    prev_thread INTEGER NOT NULL, -- the owner's thread before this one, or 0
+    created_at  INTEGER NOT NULL,
+    head        INTEGER NOT NULL, -- seq of the last event
+    last_pos    INTEGER NOT NULL, -- its chunk in the log, 0 while there is none
+    last_run    INTEGER NOT NULL, -- the youngest run; older ones follow by runs.prev_of_thread
+    UNIQUE (thread_id, owner_no)
 ) STRICT;
-CREATE INDEX threads_by_age ON threads (owner_no);
 
 CREATE TABLE runs (
-    run_no        INTEGER PRIMARY KEY,
-    owner_no      INTEGER NOT NULL,
-    run_id        TEXT NOT NULL,
-    thread_no     INTEGER NOT NULL,
-    prev_run      INTEGER NOT NULL, -- the run before this one in the same thread, or 0
-    status        TEXT NOT NULL,
-    place         INTEGER, -- 1 ready, 2 asleep until due_at or until it is asked to stop, 3 held, NULL ended
-    due_at        INTEGER, -- since when it is ready, or when it wakes
-    token         INTEGER NOT NULL,
-    worker        TEXT,
-    lease_until   INTEGER,
-    events        INTEGER NOT NULL,
-    first_pos     INTEGER NOT NULL,
-    last_pos      INTEGER NOT NULL,
-    last_at       INTEGER NOT NULL,
-    created_at    INTEGER NOT NULL,
-    started_at    INTEGER,
-    ended_at      INTEGER,
-    deadline      INTEGER,
-    parent_run_id TEXT,
-    agent         TEXT NOT NULL,
-    version       TEXT NOT NULL,
-    cancel_by     TEXT,
-    cancel_why    TEXT,
-    fail_reason   TEXT,
-    fail_message  TEXT,
-    idempotency   TEXT,
-    input         TEXT NOT NULL,
-    result        TEXT,
-    UNIQUE (owner_no, run_id)
+    run_no         INTEGER PRIMARY KEY,
+    owner_no       INTEGER NOT NULL,
+    run_id         TEXT NOT NULL,
+    thread_no      INTEGER NOT NULL,
+    prev_of_owner  INTEGER NOT NULL, -- the owner's run before this one, or 0
+    prev_of_thread INTEGER NOT NULL, -- the thread's run before this one, or 0
+    status         TEXT NOT NULL,
+    place          INTEGER, -- 1 ready, 2 asleep until due_at or until it is asked to stop, 3 held, NULL ended
+    due_at         INTEGER, -- since when it is ready, or when it wakes
+    token          INTEGER NOT NULL,
+    worker         TEXT,
+    lease_until    INTEGER,
+    events         INTEGER NOT NULL,
+    first_pos      INTEGER NOT NULL,
+    last_pos       INTEGER NOT NULL,
+    last_at        INTEGER NOT NULL,
+    created_at     INTEGER NOT NULL,
+    started_at     INTEGER,
+    ended_at       INTEGER,
+    deadline       INTEGER,
+    parent_run_id  TEXT,
+    agent          TEXT NOT NULL,
+    version        TEXT NOT NULL,
+    cancel_by      TEXT,
+    cancel_why     TEXT,
+    fail_reason    TEXT,
+    fail_message   TEXT,
+    idempotency    TEXT,
+    input          TEXT NOT NULL,
+    result         TEXT,
+    UNIQUE (run_id, owner_no)
 ) STRICT;
-CREATE INDEX runs_by_age ON runs (owner_no);
 CREATE UNIQUE INDEX runs_by_key ON runs (owner_no, idempotency) WHERE idempotency IS NOT NULL;
 -- A run is in none of these once it has ended: finding work costs the same after a hundred thousand runs as after one.
 CREATE INDEX runs_ready ON runs (owner_no, due_at) WHERE place = 1;

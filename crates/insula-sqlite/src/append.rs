@@ -14,7 +14,7 @@ use crate::{
     chunk::{self, Chunk},
     error::Stop,
     rows::{self, Place, Span, Standing, Thread},
-    transaction::Tx,
+    transaction::{Owner, Tx},
     writer::Job,
 };
 
@@ -99,11 +99,11 @@ impl Writing {
         let scope = &self.append.lease.header.scope;
         if let Some((new, lease)) = &self.append.create {
             let owner = tx.owner_or_new(scope)?;
-            let head = self.create(tx, owner, new, self.now.plus(*lease))?;
-            keep_payloads(tx, owner, &self.append.payloads)?;
+            let head = self.create(tx, &owner, new, self.now.plus(*lease))?;
+            keep_payloads(tx, owner.number, &self.append.payloads)?;
             return Ok(head);
         }
-        let owner = tx.owner(scope)?.ok_or_else(|| self.stale())?;
+        let owner = tx.owner(scope)?.ok_or_else(|| self.stale())?.number;
         let found = self.find(tx, owner)?.ok_or_else(|| self.stale())?;
         self.refuse(&found)?;
         keep_payloads(tx, owner, &self.append.payloads)?;
@@ -114,8 +114,8 @@ impl Writing {
         self.extend(tx, found)
     }
 
-    fn create(&self, tx: &mut Tx<'_>, owner: i64, new: &NewRun, lease_until: Timestamp) -> Result<u64, Stop> {
-        let mut thread = Thread::find_or_new(tx, owner, &new.header.thread)?;
+    fn create(&self, tx: &mut Tx<'_>, owner: &Owner, new: &NewRun, lease_until: Timestamp) -> Result<u64, Stop> {
+        let mut thread = Thread::find_or_new(tx, owner.number, &new.header.thread)?;
         let run = tx.next_run();
         let pos = tx.next_pos();
         let span = self.span_after(Span { last_at: i64::MIN, ..Span::default() }, pos);
@@ -132,8 +132,7 @@ impl Writing {
         if let Some(change) = &self.append.change {
             standing.change(change, span, None);
         }
-        let numbers = rows::Numbers { run, owner, thread: thread.number, previous: thread.last_run };
-        rows::insert_run(tx, numbers, new, None, &standing, span)?;
+        rows::insert_run(tx, run, (owner, &thread), new, None, &standing, span)?;
         thread.last_run = run;
         self.log(tx, run, pos, &mut thread)?;
         thread.keep(tx, owner, new)?;

@@ -88,13 +88,13 @@ fn known(tx: &mut Tx<'_>, new: &NewRun, key: Option<&str>) -> Result<Option<RunR
     let Some(key) = key else { return Ok(None) };
     let Some(owner) = tx.owner(&new.header.scope)? else { return Ok(None) };
     let mut select = tx.connection.prepare_cached(KNOWN)?;
-    let mut rows = select.query(params![owner, key])?;
+    let mut rows = select.query(params![owner.number, key])?;
     rows.next()?.map(|row| rows::record(row, &new.header.scope, tx.file)).transpose()
 }
 
 fn enqueue(tx: &mut Tx<'_>, new: &NewRun, key: Option<&str>, now: insula_context::Timestamp) -> Result<(), Stop> {
     let owner = tx.owner_or_new(&new.header.scope)?;
-    let mut thread = Thread::find_or_new(tx, owner, &new.header.thread)?;
+    let mut thread = Thread::find_or_new(tx, owner.number, &new.header.thread)?;
     let later = new.available_at.filter(|at| *at > now);
     let standing = Standing {
         status: RunStatus::Queued.as_str(),
@@ -102,12 +102,11 @@ fn enqueue(tx: &mut Tx<'_>, new: &NewRun, key: Option<&str>, now: insula_context
         due_at: later.or(Some(now)),
         ..Standing::default()
     };
-    let numbers =
-        rows::Numbers { run: tx.next_run(), owner, thread: thread.number, previous: thread.last_run };
+    let number = tx.next_run();
     let span = Span { last_at: i64::MIN, ..Span::default() };
-    rows::insert_run(tx, numbers, new, key, &standing, span)?;
-    thread.last_run = numbers.run;
-    thread.keep(tx, owner, new)?;
+    rows::insert_run(tx, number, (&owner, &thread), new, key, &standing, span)?;
+    thread.last_run = number;
+    thread.keep(tx, &owner, new)?;
     Ok(())
 }
 
@@ -167,7 +166,7 @@ pub(crate) fn request_cancel(
     const WAKE: &str = "UPDATE runs SET place = 1, due_at = ?2 WHERE run_no = ?1 AND place = 2";
     let Some(owner) = tx.owner(scope)? else { return Ok(None) };
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    let found = tx.connection.prepare_cached(FIND)?.query_row(params![owner, run.as_str()], read).optional()?;
+    let found = tx.connection.prepare_cached(FIND)?.query_row(params![owner.number, run.as_str()], read).optional()?;
     let Some((number, status, place)): Option<(i64, String, Option<i64>)> = found else { return Ok(None) };
     if place.is_none() {
         let status = RunStatus::parse(&status);

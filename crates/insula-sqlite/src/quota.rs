@@ -19,7 +19,7 @@ fn take(tx: &mut Tx<'_>, scope: &UserScope, limit: &RateLimit, amount: u64, now:
     const OPEN: &str = "SELECT ends_at, taken FROM quota WHERE owner_no = ?1 AND name = ?2 AND ends_at > ?3";
     const TAKE: &str = "INSERT INTO quota (owner_no, name, ends_at, taken) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO UPDATE SET ends_at = excluded.ends_at, taken = excluded.taken";
-    let owner = tx.owner_or_new(scope)?;
+    let owner = tx.owner_or_new(scope)?.number;
     let read = |row: &rusqlite::Row<'_>| Ok((Timestamp::from_micros(row.get(0)?), row.get(1)?));
     let key = params![owner, limit.name, now.as_micros()];
     let open = tx.connection.prepare_cached(OPEN)?.query_row(key, read).optional()?;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     error::{File, Stop},
-    transaction::Tx,
+    transaction::{Owner, Tx},
 };
 
 /// Where a run stands for those who hand out runs. The numbers are stored.
@@ -37,8 +37,8 @@ pub(crate) struct Thread {
 pub(crate) const FIND_THREAD: &str =
     "SELECT thread_no, head, last_pos, last_run FROM threads WHERE owner_no = ?1 AND thread_id = ?2";
 pub(crate) const INSERT_THREAD: &str =
-    "INSERT INTO threads (thread_no, owner_no, thread_id, created_at, head, last_pos, last_run)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    "INSERT INTO threads (thread_no, owner_no, thread_id, prev_thread, created_at, head, last_pos, last_run)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 pub(crate) const UPDATE_THREAD: &str =
     "UPDATE threads SET head = ?2, last_pos = ?3, last_run = ?4 WHERE thread_no = ?1";
 
@@ -55,16 +55,18 @@ impl Thread {
         }
     }
 
-    /// Writes the row.
-    pub(crate) fn keep(&self, tx: &mut Tx<'_>, owner: i64, new: &NewRun) -> rusqlite::Result<()> {
+    /// Writes the row, and makes its youngest run the owner's.
+    pub(crate) fn keep(&self, tx: &mut Tx<'_>, owner: &Owner, new: &NewRun) -> rusqlite::Result<()> {
         let Self { number, head, last_pos, last_run, is_new } = *self;
         let (name, created_at) = (new.header.thread.as_str(), new.created_at.as_micros());
         if is_new {
-            tx.insert_thread.execute(params![number, owner, name, created_at, head, last_pos, last_run])?;
+            let previous = owner.last_thread;
+            tx.insert_thread.execute(params![number, owner.number, name, previous, created_at, head, last_pos, last_run])?;
         } else {
             tx.update_thread.execute(params![number, head, last_pos, last_run])?;
         }
-        Ok(())
+        let last_thread = if is_new { number } else { owner.last_thread };
+        tx.set_owner(&new.header.scope, Owner { last_run, last_thread, ..*owner })
     }
 }
 
@@ -94,27 +96,18 @@ pub(crate) struct Span {
 }
 
 pub(crate) const INSERT_RUN: &str = "INSERT INTO runs (
-    run_no, owner_no, run_id, thread_no, prev_run, status, place, due_at, token, worker, lease_until,
+    run_no, owner_no, run_id, thread_no, prev_of_owner, prev_of_thread, status, place, due_at, token, worker, lease_until,
     events, first_pos, last_pos, last_at, created_at, started_at, ended_at, deadline, parent_run_id, agent, version,
     cancel_by, cancel_why, fail_reason, fail_message, idempotency, input, result)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-            ?24, ?25, ?26, ?27, ?28, ?29)
-    ON CONFLICT (owner_no, run_id) DO NOTHING";
-
-/// Who and where a new run is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Numbers {
-    pub(crate) run: i64,
-    pub(crate) owner: i64,
-    pub(crate) thread: i64,
-    /// The run before it in the same thread.
-    pub(crate) previous: i64,
-}
+            ?24, ?25, ?26, ?27, ?28, ?29, ?30)
+    ON CONFLICT (run_id, owner_no) DO NOTHING";
 
 /// Writes a new run, unless its owner has one of this id. Nothing is written when it is refused.
 pub(crate) fn insert_run(
     tx: &mut Tx<'_>,
-    numbers: Numbers,
+    number: i64,
+    (owner, thread): (&Owner, &Thread),
     new: &NewRun,
     key: Option<&str>,
     standing: &Standing<'_>,
@@ -122,11 +115,12 @@ pub(crate) fn insert_run(
 ) -> Result<(), Stop> {
     let (header, micros) = (&new.header, Timestamp::as_micros);
     let inserted = tx.insert_run.execute(params![
-        numbers.run,
-        numbers.owner,
+        number,
+        owner.number,
         header.run.as_str(),
-        numbers.thread,
-        numbers.previous,
+        thread.number,
+        owner.last_run,
+        thread.last_run,
         standing.status,
         standing.place.map(|place| place as i64),
         standing.due_at.map(micros),

@@ -12,7 +12,11 @@ use crate::{
     queue,
     rows::{self, run_columns},
     store::Store,
+    transaction::{self, Owner},
 };
+
+/// The longest page.
+const MOST: usize = 10_000;
 
 /// Which column tells the number, behind the ones that make a record.
 const RUN_NO: usize = 16;
@@ -25,28 +29,24 @@ impl RunStore for Store {
     }
 
     async fn runs(&self, scope: &UserScope, filter: &RunFilter, page: &PageRequest) -> Result<Page<RunRecord>, Error> {
-        let (before, limit) = (before(page)?, page.limit.max(1));
+        let (before, limit) = (before(page)?, page.limit.clamp(1, MOST));
         let (scope, filter, file) = (scope.clone(), filter.clone(), self.file.clone());
         self.readers
             .read(move |connection| {
                 let Some(owner) = owner(connection, &scope)? else { return Ok(Page { items: Vec::new(), next: None }) };
                 let list = List { connection, scope: &scope, owner, filter: &filter, file: &file };
-                let found = match &filter.thread {
-                    Some(thread) => list.of_thread(thread, before, limit + 1)?,
-                    None => list.of_owner(before, limit + 1)?,
-                };
-                Ok(cut(found, limit))
+                Ok(cut(list.read(before, limit + 1)?, limit))
             })
             .await
     }
 
     async fn threads(&self, scope: &UserScope, page: &PageRequest) -> Result<Page<ThreadRecord>, Error> {
-        let (before, limit) = (before(page)?, page.limit.max(1));
+        let (before, limit) = (before(page)?, page.limit.clamp(1, MOST));
         let (scope, file) = (scope.clone(), self.file.clone());
         self.readers
             .read(move |connection| {
                 let Some(owner) = owner(connection, &scope)? else { return Ok(Page { items: Vec::new(), next: None }) };
-                Ok(cut(threads(connection, owner, before, limit + 1, &file)?, limit))
+                Ok(cut(threads(connection, &owner, before, limit + 1, &file)?, limit))
             })
             .await
     }
@@ -77,11 +77,10 @@ fn cut<T>(mut found: Vec<(i64, T)>, limit: usize) -> Page<T> {
     Page { items: found.into_iter().map(|(_, item)| item).collect(), next }
 }
 
-/// The number of this owner, if there is one yet. Every list starts from it.
-pub(crate) fn owner(connection: &Connection, scope: &UserScope) -> rusqlite::Result<Option<i64>> {
-    const OWNER: &str = "SELECT owner_no FROM owners WHERE tenant_id = ?1 AND user_id = ?2";
+/// This owner, if there is one yet. Every list starts here.
+fn owner(connection: &Connection, scope: &UserScope) -> rusqlite::Result<Option<Owner>> {
     let names = (scope.tenant().as_str(), scope.user().as_str());
-    connection.prepare_cached(OWNER)?.query_row(names, |row| row.get(0)).optional()
+    connection.prepare_cached(transaction::FIND_OWNER)?.query_row(names, Owner::read).optional()
 }
 
 fn one(connection: &Connection, scope: &UserScope, run: &RunId, file: &File) -> Result<Option<RunRecord>, Stop> {
@@ -99,54 +98,65 @@ fn one(connection: &Connection, scope: &UserScope, run: &RunId, file: &File) -> 
 struct List<'a> {
     connection: &'a Connection,
     scope: &'a UserScope,
-    owner: i64,
+    owner: Owner,
     filter: &'a RunFilter,
     file: &'a File,
 }
 
+/// Where a chain is entered and how it goes on: both read one number for another.
+struct Chain {
+    /// The entry before ?1, if ?1 belongs to the chain of ?2.
+    enter: &'static str,
+    /// The entry ?1 and the number of the one before it.
+    step: &'static str,
+}
+
+const OF_OWNER: Chain = Chain {
+    enter: "SELECT prev_of_owner FROM runs WHERE run_no = ?1 AND owner_no = ?2",
+    step: concat!(
+        "SELECT ",
+        run_columns!(),
+        ", r.prev_of_owner FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.run_no = ?1"
+    ),
+};
+
+const OF_THREAD: Chain = Chain {
+    enter: "SELECT prev_of_thread FROM runs WHERE run_no = ?1 AND thread_no = ?2",
+    step: concat!(
+        "SELECT ",
+        run_columns!(),
+        ", r.prev_of_thread FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.run_no = ?1"
+    ),
+};
+
 impl List<'_> {
-    /// Over all threads. Open questions have an index of their own, because people look for them; other filters look
-    /// through the owner's runs.
-    fn of_owner(&self, before: i64, most: usize) -> Result<Vec<(i64, RunRecord)>, Stop> {
-        const ALL: &str = concat!(
-            "SELECT ",
-            run_columns!(),
-            " FROM runs r INDEXED BY runs_by_age JOIN threads t ON t.thread_no = r.thread_no
-              WHERE r.owner_no = ?1 AND r.run_no < ?2 AND (?3 IS NULL OR r.status = ?3) AND (?4 IS NULL OR r.agent = ?4)
-              ORDER BY r.run_no DESC LIMIT ?5"
-        );
-        const WAITING: &str = concat!(
-            "SELECT ",
-            run_columns!(),
-            " FROM runs r INDEXED BY runs_waiting JOIN threads t ON t.thread_no = r.thread_no
-              WHERE r.owner_no = ?1 AND r.run_no < ?2 AND r.status = 'waiting' AND r.status = ?3
-              AND (?4 IS NULL OR r.agent = ?4) ORDER BY r.run_no DESC LIMIT ?5"
-        );
-        let RunFilter { status, agent, .. } = self.filter;
-        let sql = if *status == Some(RunStatus::Waiting) { WAITING } else { ALL };
-        let mut select = self.connection.prepare_cached(sql)?;
-        let mut rows =
-            select.query(params![self.owner, before, status.map(RunStatus::as_str), agent, most as u64])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push((row.get(RUN_NO)?, rows::record(row, self.scope, self.file)?));
+    fn read(&self, before: i64, most: usize) -> Result<Vec<(i64, RunRecord)>, Stop> {
+        if let Some(thread) = &self.filter.thread {
+            let Some((thread, youngest)) = self.thread(thread)? else { return Ok(Vec::new()) };
+            let start = enter(self.connection, &OF_THREAD, before, thread, youngest)?;
+            return self.follow(&OF_THREAD, start, before, most);
         }
-        Ok(found)
+        if self.filter.status == Some(RunStatus::Waiting) {
+            return self.waiting(before, most);
+        }
+        let start = enter(self.connection, &OF_OWNER, before, self.owner.number, self.owner.last_run)?;
+        self.follow(&OF_OWNER, start, before, most)
     }
 
-    /// Of one thread: each of its runs knows the one before it.
-    fn of_thread(&self, thread: &ThreadId, before: i64, most: usize) -> Result<Vec<(i64, RunRecord)>, Stop> {
-        const RUN: &str = concat!(
-            "SELECT ",
-            run_columns!(),
-            ", r.prev_run FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.run_no = ?1"
-        );
-        let mut select = self.connection.prepare_cached(RUN)?;
-        let (mut next, mut found) = (self.enter(thread, before)?, Vec::new());
+    /// This owner's thread and its youngest run.
+    fn thread(&self, thread: &ThreadId) -> rusqlite::Result<Option<(i64, i64)>> {
+        const THREAD: &str = "SELECT thread_no, last_run FROM threads WHERE owner_no = ?1 AND thread_id = ?2";
+        let key = params![self.owner.number, thread.as_str()];
+        self.connection.prepare_cached(THREAD)?.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    }
+
+    fn follow(&self, chain: &Chain, start: i64, before: i64, most: usize) -> Result<Vec<(i64, RunRecord)>, Stop> {
+        let mut select = self.connection.prepare_cached(chain.step)?;
+        let (mut next, mut found) = (start, Vec::new());
         while next != 0 && found.len() < most {
             let mut rows = select.query([next])?;
-            let Some(row) = rows.next()? else { break };
-            let number: i64 = row.get(RUN_NO)?;
+            let Some(row) = rows.next()? else { return Err(self.broken(next)) };
+            let number = next;
             next = row.get(rows::RUN_COLUMNS)?;
             let record = rows::record(row, self.scope, self.file)?;
             if number < before && self.passes(&record) {
@@ -156,34 +166,70 @@ impl List<'_> {
         Ok(found)
     }
 
-    /// The run to start from: the one before the cursor's, or the thread's youngest.
-    fn enter(&self, thread: &ThreadId, before: i64) -> rusqlite::Result<i64> {
-        const ENTER: &str = "SELECT coalesce((SELECT prev_run FROM runs WHERE run_no = ?3 AND thread_no = t.thread_no),
-            t.last_run) FROM threads t WHERE t.owner_no = ?1 AND t.thread_id = ?2";
-        let key = params![self.owner, thread.as_str(), before];
-        Ok(self.connection.prepare_cached(ENTER)?.query_row(key, |row| row.get(0)).optional()?.unwrap_or(0))
+    /// Open questions have an index of their own, because people look for them.
+    fn waiting(&self, before: i64, most: usize) -> Result<Vec<(i64, RunRecord)>, Stop> {
+        const WAITING: &str = concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM runs r INDEXED BY runs_waiting JOIN threads t ON t.thread_no = r.thread_no
+              WHERE r.owner_no = ?1 AND r.run_no < ?2 AND r.status = 'waiting' ORDER BY r.run_no DESC"
+        );
+        let mut select = self.connection.prepare_cached(WAITING)?;
+        let mut rows = select.query(params![self.owner.number, before])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let record = rows::record(row, self.scope, self.file)?;
+            if found.len() >= most {
+                break;
+            }
+            if self.passes(&record) {
+                found.push((row.get(RUN_NO)?, record));
+            }
+        }
+        Ok(found)
     }
 
     fn passes(&self, run: &RunRecord) -> bool {
         self.filter.status.is_none_or(|status| status == run.status)
             && self.filter.agent.as_ref().is_none_or(|agent| **agent == *run.header.agent)
     }
+
+    fn broken(&self, number: i64) -> Stop {
+        self.file.corrupt(format!("the list of runs of {}", self.scope), format!("run number {number} is missing")).into()
+    }
+}
+
+/// The youngest entry of a chain that may belong to the page.
+fn enter(connection: &Connection, chain: &Chain, before: i64, holder: i64, youngest: i64) -> rusqlite::Result<i64> {
+    if before == i64::MAX {
+        return Ok(youngest);
+    }
+    let previous = connection.prepare_cached(chain.enter)?.query_row([before, holder], |row| row.get(0)).optional()?;
+    Ok(previous.unwrap_or(youngest))
 }
 
 fn threads(
     connection: &Connection,
-    owner: i64,
+    owner: &Owner,
     before: i64,
     most: usize,
     file: &File,
 ) -> Result<Vec<(i64, ThreadRecord)>, Stop> {
-    const THREADS: &str = "SELECT thread_no, thread_id, created_at, head FROM threads INDEXED BY threads_by_age
-        WHERE owner_no = ?1 AND thread_no < ?2 ORDER BY thread_no DESC LIMIT ?3";
-    let mut select = connection.prepare_cached(THREADS)?;
-    let mut rows = select.query(params![owner, before, most as u64])?;
+    const CHAIN: Chain = Chain {
+        enter: "SELECT prev_thread FROM threads WHERE thread_no = ?1 AND owner_no = ?2",
+        step: "SELECT prev_thread, thread_id, created_at, head FROM threads WHERE thread_no = ?1",
+    };
+    let mut select = connection.prepare_cached(CHAIN.step)?;
+    let mut next = enter(connection, &CHAIN, before, owner.number, owner.last_thread)?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push((row.get(0)?, thread(row, file)?));
+    while next != 0 && found.len() < most {
+        let mut rows = select.query([next])?;
+        let missing = || file.corrupt("a list of threads", format!("thread number {next} is missing"));
+        let row = rows.next()?.ok_or_else(missing)?;
+        if next < before {
+            found.push((next, thread(row, file)?));
+        }
+        next = row.get(0)?;
     }
     Ok(found)
 }

@@ -30,7 +30,7 @@ impl StateStore for Store {
         let (scope, key) = (scope.clone(), key.clone());
         self.writer
             .call(move |tx| {
-                let owner = tx.owner_or_new(&scope)?;
+                let owner = tx.owner_or_new(&scope)?.number;
                 let version = version(tx, owner, &key)?.unwrap_or(0) + 1;
                 write(tx, owner, &key, &value, version)?;
                 Ok(version)
@@ -48,7 +48,7 @@ impl StateStore for Store {
         let (scope, key) = (scope.clone(), key.clone());
         self.writer
             .call(move |tx| {
-                let owner = tx.owner_or_new(&scope)?;
+                let owner = tx.owner_or_new(&scope)?.number;
                 let found = version(tx, owner, &key)?;
                 if found != expected {
                     return Err(Error::Conflict { key: key.name.clone(), expected, found }.into());
@@ -66,7 +66,7 @@ impl StateStore for Store {
             .call(move |tx| {
                 let Some(owner) = tx.owner(&scope)? else { return Ok(false) };
                 let (space, holder) = place(&key.space);
-                Ok(tx.connection.prepare_cached(DELETE)?.execute(params![owner, space, holder, key.name])? > 0)
+                Ok(tx.connection.prepare_cached(DELETE)?.execute(params![owner.number, space, holder, key.name])? > 0)
             })
             .await
     }

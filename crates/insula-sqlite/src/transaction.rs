@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use insula_context::UserScope;
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use crate::error::File;
 
@@ -13,15 +13,37 @@ const OWNERS: usize = 10_000;
 /// What the writer remembers between transactions.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    owners: HashMap<UserScope, i64>,
+    owners: HashMap<UserScope, Owner>,
+    /// Changes whenever another connection has committed.
+    version: i64,
+    next: Option<Numbers>,
     /// The owner who was served last by a claim.
     pub(crate) turn: i64,
 }
 
 impl Memory {
-    /// Forgets what a transaction that came to nothing may have written.
+    /// Forgets what a transaction that came to nothing may have written, or another process may have changed.
     pub(crate) fn forget(&mut self) {
         self.owners.clear();
+        self.next = None;
+    }
+}
+
+/// An owner, with the ends of the chains.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) number: i64,
+    pub(crate) last_run: i64,
+    pub(crate) last_thread: i64,
+}
+
+pub(crate) const FIND_OWNER: &str =
+    "SELECT owner_no, last_run, last_thread FROM owners WHERE tenant_id = ?1 AND user_id = ?2";
+
+impl Owner {
+    /// A row of [`FIND_OWNER`].
+    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { number: row.get(0)?, last_run: row.get(1)?, last_thread: row.get(2)? })
     }
 }
 
@@ -38,6 +60,7 @@ pub(crate) struct Tx<'c> {
     pub(crate) extend_run: CachedStatement<'c>,
     pub(crate) leave_run: CachedStatement<'c>,
     pub(crate) insert_chunk: CachedStatement<'c>,
+    update_owner: CachedStatement<'c>,
     next: Numbers,
 }
 
@@ -53,12 +76,28 @@ const NUMBERS: &str = "SELECT (SELECT coalesce(max(run_no), 0) FROM runs),
                               (SELECT coalesce(max(thread_no), 0) FROM threads),
                               (SELECT coalesce(max(pos), 0) FROM log)";
 
+const UPDATE_OWNER: &str = "UPDATE owners SET last_run = ?2, last_thread = ?3 WHERE owner_no = ?1";
+
+impl Memory {
+    /// Forgets everything if somebody else has written, and says the next numbers.
+    fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<Numbers> {
+        let version = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        if self.version != version {
+            self.forget();
+            self.version = version;
+        }
+        if let Some(next) = self.next {
+            return Ok(next);
+        }
+        let read = |row: &Row<'_>| Ok(Numbers { run: row.get(0)?, thread: row.get(1)?, pos: row.get(2)? });
+        connection.prepare_cached(NUMBERS)?.query_row([], read)
+    }
+}
+
 impl<'c> Tx<'c> {
     pub(crate) fn new(connection: &'c Connection, file: &'c File, memory: &'c mut Memory) -> rusqlite::Result<Self> {
         use crate::{append, rows};
-        let next = connection.prepare_cached(NUMBERS)?.query_row([], |row| {
-            Ok(Numbers { run: row.get(0)?, thread: row.get(1)?, pos: row.get(2)? })
-        })?;
+        let next = memory.refresh(connection)?;
         Ok(Self {
             connection,
             file,
@@ -71,6 +110,7 @@ impl<'c> Tx<'c> {
             extend_run: connection.prepare_cached(append::EXTEND_RUN)?,
             leave_run: connection.prepare_cached(append::LEAVE_RUN)?,
             insert_chunk: connection.prepare_cached(append::INSERT_CHUNK)?,
+            update_owner: connection.prepare_cached(UPDATE_OWNER)?,
             next,
         })
     }
@@ -90,36 +130,53 @@ impl<'c> Tx<'c> {
         self.next.pos
     }
 
-    /// An owner's number, if this owner has anything.
-    pub(crate) fn owner(&mut self, scope: &UserScope) -> rusqlite::Result<Option<i64>> {
-        const FIND: &str = "SELECT owner_no FROM owners WHERE tenant_id = ?1 AND user_id = ?2";
+    /// An owner, if this one has anything.
+    pub(crate) fn owner(&mut self, scope: &UserScope) -> rusqlite::Result<Option<Owner>> {
         if let Some(owner) = self.memory.owners.get(scope) {
             return Ok(Some(*owner));
         }
         let names = (scope.tenant().as_str(), scope.user().as_str());
-        let owner = self.connection.prepare_cached(FIND)?.query_row(names, |row| row.get(0)).optional()?;
+        let owner = self.connection.prepare_cached(FIND_OWNER)?.query_row(names, Owner::read).optional()?;
         if let Some(owner) = owner {
             self.remember(scope, owner);
         }
         Ok(owner)
     }
 
-    /// An owner's number, given out now if this is the owner's first use.
-    pub(crate) fn owner_or_new(&mut self, scope: &UserScope) -> rusqlite::Result<i64> {
-        const INSERT: &str = "INSERT INTO owners (tenant_id, user_id) VALUES (?1, ?2)";
+    /// An owner, who gets a number now if this is the first use.
+    pub(crate) fn owner_or_new(&mut self, scope: &UserScope) -> rusqlite::Result<Owner> {
+        const INSERT: &str = "INSERT INTO owners (tenant_id, user_id, last_run, last_thread) VALUES (?1, ?2, 0, 0)";
         if let Some(owner) = self.owner(scope)? {
             return Ok(owner);
         }
         let names = (scope.tenant().as_str(), scope.user().as_str());
-        let owner = self.connection.prepare_cached(INSERT)?.insert(names)?;
+        let number = self.connection.prepare_cached(INSERT)?.insert(names)?;
+        let owner = Owner { number, last_run: 0, last_thread: 0 };
         self.remember(scope, owner);
         Ok(owner)
     }
 
-    fn remember(&mut self, scope: &UserScope, owner: i64) {
+    /// Moves the ends of an owner's chains.
+    pub(crate) fn set_owner(&mut self, scope: &UserScope, owner: Owner) -> rusqlite::Result<()> {
+        self.update_owner.execute((owner.number, owner.last_run, owner.last_thread))?;
+        self.remember(scope, owner);
+        Ok(())
+    }
+
+    fn remember(&mut self, scope: &UserScope, owner: Owner) {
+        if let Some(known) = self.memory.owners.get_mut(scope) {
+            *known = owner;
+            return;
+        }
         if self.memory.owners.len() >= OWNERS {
             self.memory.owners.clear();
         }
         self.memory.owners.insert(scope.clone(), owner);
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        self.memory.next = Some(self.next);
     }
 }
