@@ -29,10 +29,16 @@ impl Bytes {
         let marker = "0123456789abcdef0123456789abcdef";
         Self {
             input: raw(&json!({"question": "what is the answer?"})),
-            started: raw(&json!({"class": "one-tool", "version": "1", "input": {"question": "what is the answer?"}, "marker": marker})),
+            started: raw(
+                &json!({"class": "one-tool", "version": "1", "input": {"question": "what is the answer?"}, "marker": marker}),
+            ),
             executing: raw(&json!({"call_id": "c0", "tool": "tally", "arguments": {"n": 41}, "effect": "idempotent"})),
-            completed: raw(&json!({"call_id": "c0", "tool": "tally", "index": 0, "status": "ok", "result": 42, "duration_ms": 0.012})),
-            ended: raw(&json!({"result": {"answer": 42}, "usage": {"tool_calls": 1, "steps": 0, "events": 3}, "duration_ms": 0.42})),
+            completed: raw(
+                &json!({"call_id": "c0", "tool": "tally", "index": 0, "status": "ok", "result": 42, "duration_ms": 0.012}),
+            ),
+            ended: raw(
+                &json!({"result": {"answer": 42}, "usage": {"tool_calls": 1, "steps": 0, "events": 3}, "duration_ms": 0.42}),
+            ),
             result: raw(&json!({"answer": 42})),
             clock: SystemClock::new(),
             worker: WorkerId::new("bare"),

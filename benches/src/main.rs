@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use insula_engine::AgentThreads;
 
 use crate::report::Report;
 
@@ -29,6 +30,9 @@ struct Args {
     /// How long each rate is measured, in milliseconds.
     #[arg(long, default_value_t = 2_000)]
     millis: u64,
+    /// Poll agents on the runtime instead of on threads of their own, to see what those cost.
+    #[arg(long)]
+    on_runtime: bool,
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -41,12 +45,13 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let time = Duration::from_millis(args.millis);
     let mut report = Report::new(args.json);
+    let threads = |cores| if args.on_runtime { AgentThreads::Runtime } else { AgentThreads::Own(cores) };
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     if wanted("creation") {
         creation::measure(&mut report)?;
     }
     if wanted("runs") {
-        runs::measure(&mut report, time)?;
+        runs::measure(&mut report, time, threads)?;
     }
     if wanted("events") {
         events::measure(&mut report, time)?;

@@ -26,51 +26,73 @@ pub(crate) struct Rate {
     pub(crate) cpu_micros: f64,
 }
 
-pub(crate) fn measure(report: &mut Report, time: Duration) -> Result<()> {
-    memory(report, time)?;
-    sqlite(report, time)
+pub(crate) fn measure(report: &mut Report, time: Duration, threads: impl Fn(usize) -> AgentThreads) -> Result<()> {
+    memory(report, time, &threads)?;
+    sqlite(report, time, &threads)
 }
 
-fn memory(report: &mut Report, time: Duration) -> Result<()> {
+fn memory(report: &mut Report, time: Duration, threads: &dyn Fn(usize) -> AgentThreads) -> Result<()> {
     report.section("runs in memory");
     for at_once in [1, 100, 1_000] {
-        let noop = engine(Store::Memory, "noop", at_once, 2, time)?;
+        let noop = engine(Store::Memory, "noop", at_once, threads(2), 2, time)?;
         report.figure(format!("no-op, {at_once} at once"), noop.per_second, "runs/s", Target::None);
-        let tool = engine(Store::Memory, ONE_TOOL, at_once, 2, time)?;
+        let tool = engine(Store::Memory, ONE_TOOL, at_once, threads(2), 2, time)?;
         let bare = bare(Store::Memory, at_once, time)?;
         let target = if at_once == 100 { Target::AtLeast(50_000.0) } else { Target::None };
         report.figure(format!("one tool, {at_once} at once"), tool.per_second, "runs/s", target);
         let target = if at_once == 100 { Target::AtMost(40.0) } else { Target::None };
         report.figure(format!("one tool, {at_once} at once: processor"), tool.cpu_micros, "µs/run", target);
         report.figure(format!("bare loop, {at_once} at once"), bare.per_second, "runs/s", Target::None);
-        report.figure(format!("share of the bare loop, {at_once} at once"), tool.per_second / bare.per_second, "×", Target::None);
+        report.figure(
+            format!("share of the bare loop, {at_once} at once"),
+            tool.per_second / bare.per_second,
+            "×",
+            Target::None,
+        );
     }
-    let one = engine(Store::Memory, ONE_TOOL, 100, 1, time)?;
-    let two = engine(Store::Memory, ONE_TOOL, 100, 2, time)?;
+    let one = engine(Store::Memory, ONE_TOOL, 100, threads(1), 1, time)?;
+    let two = engine(Store::Memory, ONE_TOOL, 100, threads(2), 2, time)?;
     report.figure("two cores over one", two.per_second / one.per_second, "×", Target::AtLeast(1.7));
     Ok(())
 }
 
-fn sqlite(report: &mut Report, time: Duration) -> Result<()> {
+fn sqlite(report: &mut Report, time: Duration, threads: &dyn Fn(usize) -> AgentThreads) -> Result<()> {
     report.section("runs on SQLite, synchronous=FULL");
     for (at_once, least) in [(1, 800.0), (100, 10_000.0), (1_000, 20_000.0)] {
-        let tool = engine(Store::Sqlite, ONE_TOOL, at_once, 2, time)?;
+        let tool = engine(Store::Sqlite, ONE_TOOL, at_once, threads(2), 2, time)?;
         let bare = bare(Store::Sqlite, at_once, time)?;
         report.figure(format!("one tool, {at_once} at once"), tool.per_second, "runs/s", Target::AtLeast(least));
         report.figure(format!("one tool, {at_once} at once: processor"), tool.cpu_micros, "µs/run", Target::None);
         report.figure(format!("bare loop, {at_once} at once"), bare.per_second, "runs/s", Target::None);
-        report.figure(format!("share of the bare loop, {at_once} at once"), tool.per_second / bare.per_second, "×", Target::None);
-        report.figure(format!("events over the bare loop's rows, {at_once} at once"), tool.per_second * 4.0 / (bare.per_second * 2.0), "×", Target::None);
+        report.figure(
+            format!("share of the bare loop, {at_once} at once"),
+            tool.per_second / bare.per_second,
+            "×",
+            Target::None,
+        );
+        report.figure(
+            format!("events over the bare loop's rows, {at_once} at once"),
+            tool.per_second * 4.0 / (bare.per_second * 2.0),
+            "×",
+            Target::None,
+        );
     }
     Ok(())
 }
 
 /// Runs an agent class over and over, `at_once` runs at a time, each by a user of its own.
-fn engine(store: Store, class: &'static str, at_once: usize, cores: usize, time: Duration) -> Result<Rate> {
+fn engine(
+    store: Store,
+    class: &'static str,
+    at_once: usize,
+    threads: AgentThreads,
+    cores: usize,
+    time: Duration,
+) -> Result<Rate> {
     let folder = tempfile::tempdir()?;
     let runtime = island::runtime(cores)?;
     let rate = runtime.block_on(async {
-        let factory = island::factory(store.open(folder.path())?, AgentThreads::Own(cores))?;
+        let factory = island::factory(store.open(folder.path())?, threads)?;
         let done = Arc::new(AtomicU64::new(0));
         let worker = |n: usize| {
             let (factory, done) = (factory.clone(), Arc::clone(&done));
@@ -79,7 +101,8 @@ fn engine(store: Store, class: &'static str, at_once: usize, cores: usize, time:
                 let engine = factory.create_for_user(&context)?;
                 let until = Instant::now() + time;
                 while Instant::now() < until {
-                    let outcome = engine.execute_agent(&context, class, json!({"question": "what is the answer?"})).await?;
+                    let outcome =
+                        engine.execute_agent(&context, class, json!({"question": "what is the answer?"})).await?;
                     ensure!(outcome.is_success(), "{:?}", outcome.end);
                     done.fetch_add(1, Ordering::Relaxed);
                     context = context.next_run();
