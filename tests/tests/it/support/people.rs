@@ -2,9 +2,14 @@
 
 use insula_context::{RandomIds, RunId, ScopeIssuer, ThreadId, UserExecutionContext, UserScope};
 
-/// One user. The same name is the same user.
+/// One user of the tenant `acme`. The same name is the same user.
 pub(crate) fn user(name: &str) -> UserScope {
-    ScopeIssuer::new().issue("acme", name).unwrap()
+    user_of("acme", name)
+}
+
+/// One user of any tenant.
+pub(crate) fn user_of(tenant: &str, name: &str) -> UserScope {
+    ScopeIssuer::new().issue(tenant, name).unwrap()
 }
 
 /// `n` users: `user-0`, `user-1`, …
