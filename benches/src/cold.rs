@@ -1,6 +1,10 @@
 //! From the start of the process to its first finished run, and what it holds then.
 
-use std::{path::Path, process::Command, time::Instant};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 
@@ -24,6 +28,26 @@ pub(crate) fn measure(report: &mut Report, insula: &Path) -> Result<()> {
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     millis.sort_by(f64::total_cmp);
+    report.figure("resident while a run sleeps", resident_while_waiting(insula)?, "MB", Target::AtMost(20.0));
     report.figure("start to exit after a finished run, median", millis[TIMES / 2], "ms", Target::AtMost(50.0));
     Ok(())
+}
+
+/// A process with an open database and one run that waits.
+fn resident_while_waiting(insula: &Path) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let mut process = Command::new(insula.canonicalize()?)
+        .args(["run", "sleep", "3000"])
+        .current_dir(folder.path())
+        .env("INSULA_DATA_DIR", folder.path().join("data"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+    process.kill()?;
+    process.wait()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let kilobytes: f64 = line.split_whitespace().nth(1).unwrap_or_default().parse()?;
+    Ok(kilobytes / 1_024.0)
 }
