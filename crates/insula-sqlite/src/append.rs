@@ -4,9 +4,7 @@
 //! transaction. A run that is created and ended by the same append is written once, in its final state.
 
 use insula_context::Timestamp;
-use insula_infra::{
-    Append, Committed, Error, EventType, LocalSignals, NewRun, Payload, RunChange, RunStatus, Signals,
-};
+use insula_infra::{Append, Committed, Error, EventType, LocalSignals, NewRun, Payload, RunChange, RunStatus, Signals};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -79,8 +77,7 @@ pub(crate) const LEAVE_RUN: &str =
     "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5, status = ?6, place = ?7, due_at = ?8,
         worker = NULL, lease_until = NULL, ended_at = ?9, cancel_by = coalesce(?10, cancel_by),
         cancel_why = coalesce(?11, cancel_why), fail_reason = ?12, fail_message = ?13, result = ?14 WHERE run_no = ?1";
-pub(crate) const INSERT_CHUNK: &str =
-    "INSERT INTO log (pos, thread_no, run_no, prev_pos, first_seq, count, sum, body)
+pub(crate) const INSERT_CHUNK: &str = "INSERT INTO log (pos, thread_no, run_no, prev_pos, first_seq, count, sum, body)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 /// A run as an append finds it.
@@ -169,12 +166,7 @@ impl Writing {
                 number: row.get(0)?,
                 place: row.get(1)?,
                 token: row.get(2)?,
-                span: Span {
-                    events: row.get(3)?,
-                    first_pos: row.get(4)?,
-                    last_pos: row.get(5)?,
-                    last_at: row.get(6)?,
-                },
+                span: Span { events: row.get(3)?, first_pos: row.get(4)?, last_pos: row.get(5)?, last_at: row.get(6)? },
                 was_asked_to_stop: row.get(7)?,
                 thread: Thread { number: row.get(8)?, head, last_pos, last_run, is_new: false },
             })

@@ -10,7 +10,13 @@ use insula_context::{Clock, SystemClock};
 use insula_infra::{Backend, Error, LocalSignals, MemoryBackend};
 
 use crate::{
-    Stats, connect::Main, database::{Databases, Limits}, error::File, readers::Readers, store::Store, writer::Writer,
+    Stats,
+    connect::Main,
+    database::{Databases, Limits},
+    error::File,
+    readers::Readers,
+    store::Store,
+    writer::Writer,
 };
 
 /// What a commit waits for.
@@ -119,8 +125,7 @@ impl Options {
     /// is of a newer version, locked, damaged or not to be written.
     pub fn open(self) -> Result<SqliteBackend, Error> {
         let file = File::new(&self.path);
-        let main =
-            Main { path: self.path.clone(), file: file.clone(), synchronous: self.synchronous, busy: self.busy };
+        let main = Main { path: self.path.clone(), file: file.clone(), synchronous: self.synchronous, busy: self.busy };
         let signals = LocalSignals::new();
         let writer = Writer::start(main.writer()?, file.clone(), signals.clone())?;
         let readers = Readers::start(main, self.readers)?;

@@ -70,6 +70,7 @@ pub(crate) struct Door {
     pub(crate) connection: Connection,
     pub(crate) switches: Switches,
     pub(crate) file: File,
+    pub(crate) path: PathBuf,
 }
 
 impl Databases {
@@ -148,11 +149,12 @@ impl Inner {
         connect::prepare_file(&shown, &file)?;
         let switches = Switches::default();
         let connection = self.set_up(&shown, &switches).map_err(|error| file.opening(error))?;
-        Ok(Door { scope: scope.clone(), connection, switches, file })
+        Ok(Door { scope: scope.clone(), connection, switches, file, path: shown })
     }
 
     fn set_up(&self, path: &Path, switches: &Switches) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         // The folder may lie behind a link, the file itself may not be one.
         let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
         let path = folder.zip(path.file_name()).map_or_else(|| path.to_owned(), |(folder, name)| folder.join(name));

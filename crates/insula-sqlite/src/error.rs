@@ -119,7 +119,10 @@ pub(crate) fn is_shared(error: &rusqlite::Error) -> bool {
     !matches!(
         error.sqlite_error_code(),
         None | Some(
-            ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::ParameterOutOfRange
+            ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+                | ErrorCode::TooBig
+                | ErrorCode::ParameterOutOfRange
         )
     )
 }

@@ -100,9 +100,17 @@ fn may(action: AuthAction<'_>) -> bool {
 /// Only what looks at the user's own schema. Others change the connection for those who come after, or the whole process:
 /// `hard_heap_limit` would take the memory of every other connection.
 fn may_pragma(name: &str, value: Option<&str>) -> bool {
+    // SQLite itself asks for the last two, when it searches text and when it adds a column to a strict table.
     const OF_A_TABLE: &[&str] = &[
-        "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
+        "table_info",
+        "table_xinfo",
+        "table_list",
+        "index_list",
+        "index_info",
+        "index_xinfo",
+        "foreign_key_list",
         "data_version",
+        "quick_check",
     ];
     is_any(name, OF_A_TABLE) || (value.is_none() && is_any(name, &["user_version", "page_count", "foreign_keys"]))
 }

@@ -67,11 +67,14 @@ impl EventLog for Store {
         self.readers
             .read(move |connection| {
                 let key = params![scope.tenant().as_str(), scope.user().as_str(), hash.as_bytes()];
-                let bytes = connection.prepare_cached(BYTES)?.query_row(key, |row| row.get::<_, Vec<u8>>(0)).optional()?;
+                let bytes =
+                    connection.prepare_cached(BYTES)?.query_row(key, |row| row.get::<_, Vec<u8>>(0)).optional()?;
                 let Some(bytes) = bytes else { return Ok(None) };
                 let found = PayloadHash::of(&bytes);
                 if found != hash {
-                    return Err(file.corrupt(format!("payload {hash}"), format!("its bytes have the hash {found}")).into());
+                    return Err(file
+                        .corrupt(format!("payload {hash}"), format!("its bytes have the hash {found}"))
+                        .into());
                 }
                 Ok(Some(Bytes::from(bytes)))
             })
@@ -227,7 +230,8 @@ impl Run {
         run: &RunId,
         file: &File,
     ) -> Result<Option<Self>, Stop> {
-        const FIND: &str = "SELECT r.run_no, r.token, r.first_pos, r.last_pos, t.thread_no, t.head, t.last_pos, t.thread_id
+        const FIND: &str =
+            "SELECT r.run_no, r.token, r.first_pos, r.last_pos, t.thread_no, t.head, t.last_pos, t.thread_id
             FROM runs r JOIN threads t ON t.thread_no = r.thread_no
             WHERE r.run_id = ?3 AND r.owner_no = (SELECT owner_no FROM owners WHERE tenant_id = ?1 AND user_id = ?2)";
         let key = params![scope.tenant().as_str(), scope.user().as_str(), run.as_str()];
@@ -249,7 +253,13 @@ impl Run {
     ///
     /// Other runs of the thread may have written in between, children for example. So the thread is read in windows until
     /// enough of this run is found; each window is as long as what came before it, which keeps the whole linear.
-    pub(crate) fn chunks(&self, connection: &Connection, after: u64, limit: u64, file: &File) -> Result<Vec<Chunk>, Stop> {
+    pub(crate) fn chunks(
+        &self,
+        connection: &Connection,
+        after: u64,
+        limit: u64,
+        file: &File,
+    ) -> Result<Vec<Chunk>, Stop> {
         const FIRST: &str = "SELECT first_seq FROM log WHERE pos = ?1";
         const END: &str = "SELECT first_seq + count - 1 FROM log WHERE pos = ?1";
         if self.last_pos == 0 || limit == 0 {

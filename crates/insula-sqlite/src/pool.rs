@@ -25,8 +25,14 @@ pub(crate) struct Pool {
 /// The right to one session; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Place {
+    _share: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
-    share: Option<OwnedSemaphorePermit>,
+    _visit: Visit,
+}
+
+/// A user who has a session or waits for one.
+#[derive(Debug)]
+struct Visit {
     scope: UserScope,
     pool: Pool,
 }
@@ -42,10 +48,12 @@ impl Pool {
         tokio::time::timeout(self.timeout, self.wait(scope)).await.map_err(|_| timeout())?.ok_or_else(timeout)
     }
 
+    /// `None` only if somebody closed a semaphore, which nobody does.
     async fn wait(&self, scope: &UserScope) -> Option<Place> {
+        let visit = Visit { scope: scope.clone(), pool: self.clone() };
         let share = self.share_of(scope).acquire_owned().await.ok()?;
         let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Place { _all: all, share: Some(share), scope: scope.clone(), pool: self.clone() })
+        Some(Place { _share: share, _all: all, _visit: visit })
     }
 
     fn share_of(&self, scope: &UserScope) -> Arc<Semaphore> {
@@ -59,13 +67,34 @@ impl Pool {
     }
 }
 
-impl Drop for Place {
+impl Drop for Visit {
+    /// The last one to leave takes the entry along: the map does not grow with every user who ever came.
     fn drop(&mut self) {
         let mut shares = self.pool.shares();
-        self.share = None;
-        // Nobody has a session or waits for one: the map does not grow with every user who ever came.
         if shares.get(&self.scope).is_some_and(|share| Arc::strong_count(share) == 1) {
             shares.remove(&self.scope);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_who_takes_all_leaves_the_others_theirs_and_nothing_behind() {
+        #[expect(clippy::disallowed_methods, reason = "the test plays the authenticator")]
+        let issuer = insula_context::ScopeIssuer::new();
+        let (greedy, other) = (issuer.issue("t", "greedy").expect("valid"), issuer.issue("t", "other").expect("valid"));
+        let pool = Pool::new(4, 2, Duration::from_secs(1));
+        let mut taken = Vec::new();
+        while let Ok(place) = pool.place(&greedy).await {
+            taken.push(place);
+        }
+        assert_eq!(taken.len(), 2);
+        let theirs = pool.place(&other).await;
+        assert!(theirs.is_ok());
+        drop((taken, theirs));
+        assert!(pool.shares().is_empty());
     }
 }

@@ -170,9 +170,9 @@ pub(crate) fn request_cancel(
     let Some((number, status, place)): Option<(i64, String, Option<i64>)> = found else { return Ok(None) };
     if place.is_none() {
         let status = RunStatus::parse(&status);
-        return status.map(|status| Some(CancelRequest::Ended(status))).ok_or_else(|| {
-            tx.file.corrupt(format!("run {run} of {scope}"), "its status is damaged").into()
-        });
+        return status
+            .map(|status| Some(CancelRequest::Ended(status)))
+            .ok_or_else(|| tx.file.corrupt(format!("run {run} of {scope}"), "its status is damaged").into());
     }
     tx.connection.prepare_cached(ASK)?.execute(params![number, reason.by, reason.why])?;
     tx.connection.prepare_cached(WAKE)?.execute(params![number, now.as_micros()])?;

@@ -61,7 +61,16 @@ impl Thread {
         let (name, created_at) = (new.header.thread.as_str(), new.created_at.as_micros());
         if is_new {
             let previous = owner.last_thread;
-            tx.insert_thread.execute(params![number, owner.number, name, previous, created_at, head, last_pos, last_run])?;
+            tx.insert_thread.execute(params![
+                number,
+                owner.number,
+                name,
+                previous,
+                created_at,
+                head,
+                last_pos,
+                last_run
+            ])?;
         } else {
             tx.update_thread.execute(params![number, head, last_pos, last_run])?;
         }
@@ -167,7 +176,8 @@ pub(crate) const RUN_COLUMNS: usize = 17;
 /// A row of [`run_columns`] as its owner reads it.
 pub(crate) fn record(row: &Row<'_>, scope: &UserScope, file: &File) -> Result<RunRecord, Stop> {
     let id: String = row.get(0)?;
-    let damaged = |what: &str| Stop::Refused(file.corrupt(format!("run {id} of {scope}"), format!("its {what} is damaged")));
+    let damaged =
+        |what: &str| Stop::Refused(file.corrupt(format!("run {id} of {scope}"), format!("its {what} is damaged")));
     let header = header(row, scope).map_err(|Damaged(what)| damaged(what))??;
     let status: String = row.get(5)?;
     Ok(RunRecord {
@@ -189,7 +199,8 @@ pub(crate) fn record(row: &Row<'_>, scope: &UserScope, file: &File) -> Result<Ru
 struct Damaged(&'static str);
 
 fn header(row: &Row<'_>, scope: &UserScope) -> Result<rusqlite::Result<RunHeader>, Damaged> {
-    let read = || Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?, row.get(3)?));
+    let read =
+        || Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?, row.get(3)?));
     let (run, thread, parent, agent) = match read() {
         Ok(read) => read,
         Err(error) => return Ok(Err(error)),

@@ -2,9 +2,7 @@
 
 use async_trait::async_trait;
 use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
-use insula_infra::{
-    CancelRequest, Error, Page, PageRequest, RunFilter, RunRecord, RunStatus, RunStore, ThreadRecord,
-};
+use insula_infra::{CancelRequest, Error, Page, PageRequest, RunFilter, RunRecord, RunStatus, RunStore, ThreadRecord};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
@@ -195,7 +193,9 @@ impl List<'_> {
     }
 
     fn broken(&self, number: i64) -> Stop {
-        self.file.corrupt(format!("the list of runs of {}", self.scope), format!("run number {number} is missing")).into()
+        self.file
+            .corrupt(format!("the list of runs of {}", self.scope), format!("run number {number} is missing"))
+            .into()
     }
 }
 

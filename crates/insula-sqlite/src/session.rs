@@ -1,6 +1,9 @@
 //! One transaction on one user's database.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use insula_context::{SqlRow, SqlValue};
@@ -28,19 +31,19 @@ pub(crate) struct Session {
     runtime: Handle,
 }
 
-/// What a session has taken, given back in this order.
+/// What a session has taken.
 #[derive(Debug)]
 struct Held {
     door: Door,
     count: Count,
-    _place: Place,
+    place: Place,
 }
 
 impl Session {
     /// From a connection with an open transaction.
     pub(crate) fn new(door: Door, count: Count, place: Place) -> Self {
         let switches = door.switches.clone();
-        let held = Arc::new(Mutex::new(Some(Held { door, count, _place: place })));
+        let held = Arc::new(Mutex::new(Some(Held { door, count, place })));
         Self { held, switches, runtime: Handle::current() }
     }
 
@@ -139,7 +142,7 @@ impl Drop for GivenUp<'_> {
 
 /// Rolls back what is still open and gives everything back.
 fn release(held: &Mutex<Option<Held>>) {
-    let Some(Held { door, count, _place }) = lock(held).take() else { return };
+    let Some(Held { door, count, place }) = lock(held).take() else { return };
     door.switches.revive();
     if !door.connection.is_autocommit()
         && let Err(error) = door.switches.run_own(&door.connection, "ROLLBACK")
@@ -147,6 +150,9 @@ fn release(held: &Mutex<Option<Held>>) {
         tracing::warn!(%error, file = door.file.name(), "closing a connection that cannot roll back");
     }
     count.databases().give_back(door);
+    // The place comes last: whoever gets it next must not find more sessions open than there are places.
+    drop(count);
+    drop(place);
 }
 
 fn lock(held: &Mutex<Option<Held>>) -> MutexGuard<'_, Option<Held>> {
@@ -154,7 +160,9 @@ fn lock(held: &Mutex<Option<Held>>) -> MutexGuard<'_, Option<Held>> {
 }
 
 fn ended() -> Error {
-    Error::Statement { message: "the transaction has ended: an earlier statement broke it, nothing of it is kept".into() }
+    Error::Statement {
+        message: "the transaction has ended: an earlier statement broke it, nothing of it is kept".into(),
+    }
 }
 
 /// Runs on a blocking thread.
@@ -193,11 +201,17 @@ fn execute(connection: &Connection, sql: &str, rows: &[Vec<SqlValue>]) -> rusqli
         while rows.next()?.is_some() {}
         drop(rows);
         // The driver's count is that of the last statement that counts, which need not be this one.
-        if connection.total_changes() > before {
+        if connection.total_changes() > before && !changes_the_schema(sql) {
             changed += connection.changes();
         }
     }
     Ok(changed)
+}
+
+/// The driver counts the rows of its own catalogue as well.
+fn changes_the_schema(sql: &str) -> bool {
+    let first = sql.split_whitespace().next().unwrap_or_default();
+    ["create", "drop", "alter", "analyze", "reindex"].iter().any(|word| first.eq_ignore_ascii_case(word))
 }
 
 fn fetch(connection: &Connection, sql: &str, params: &[SqlValue]) -> rusqlite::Result<Result<Vec<SqlRow>, Error>> {
@@ -254,21 +268,27 @@ fn refused(door: &Door, bytes_per_user: u64, operation: &'static str, error: rus
     match error.sqlite_error_code() {
         Some(DiskFull) => full(door, bytes_per_user, error),
         Some(
-            CannotOpen | DatabaseBusy | DatabaseCorrupt | DatabaseLocked | NotADatabase | OperationInterrupted | OutOfMemory
-            | ReadOnly | SystemIoFailure,
+            CannotOpen | DatabaseBusy | DatabaseCorrupt | DatabaseLocked | NotADatabase | OperationInterrupted
+            | OutOfMemory | ReadOnly | SystemIoFailure,
         ) => door.file.error(operation, error),
         _ => Error::Statement { message: words(&error) },
     }
 }
 
-/// The user's limit and the disk's end look the same to SQLite.
+/// The user's limit and the disk's end look the same to SQLite, so the disk itself is asked.
 fn full(door: &Door, bytes_per_user: u64, error: rusqlite::Error) -> Error {
-    let size = std::fs::metadata(door.file.name()).map_or(0, |file| file.len());
-    let limit = bytes_per_user;
-    if size.saturating_add(limit / 8) >= limit {
-        return Error::TooLarge { what: "the user's database", size, limit };
+    if has_room(&door.path.with_extension("probe")) {
+        let (what, size) = ("the user's database", bytes_per_user.saturating_add(1));
+        return Error::TooLarge { what, size, limit: bytes_per_user };
     }
     door.file.error("execute", error)
+}
+
+/// Whether the disk still takes a file of a mebibyte.
+fn has_room(probe: &Path) -> bool {
+    let took_it = std::fs::write(probe, vec![1; 1 << 20]).is_ok();
+    let tidied = std::fs::remove_file(probe).is_ok();
+    took_it && tidied
 }
 
 /// The driver's words. SQLite's "not authorized" alone does not say by whom.

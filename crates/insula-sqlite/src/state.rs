@@ -90,7 +90,8 @@ fn version(tx: &Tx<'_>, owner: i64, key: &StateKey) -> rusqlite::Result<Option<u
 }
 
 fn write(tx: &Tx<'_>, owner: i64, key: &StateKey, value: &RawJson, version: u64) -> Result<(), Stop> {
-    const WRITE: &str = "INSERT INTO state (owner_no, space, holder, name, version, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    const WRITE: &str =
+        "INSERT INTO state (owner_no, space, holder, name, version, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
         ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value";
     let (space, holder) = place(&key.space);
     tx.connection.prepare_cached(WRITE)?.execute(params![owner, space, holder, key.name, version, value.get()])?;

@@ -239,3 +239,76 @@ impl Counters {
         self.appends.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use insula_context::SystemClock;
+    use insula_infra::{StateKey, StateSpace, StateStore};
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::{Synchronous, connect::Main, readers::Readers, store::Store};
+
+    fn store(folder: &tempfile::TempDir) -> Store {
+        let path = folder.path().join("insula.db");
+        let (file, busy) = (File::new(&path), Duration::from_secs(1));
+        let main = Main { path, file: file.clone(), synchronous: Synchronous::Normal, busy };
+        let writer = Writer::start(main.writer().expect("opens"), file.clone(), LocalSignals::new()).expect("starts");
+        Store { file, clock: Arc::new(SystemClock::new()), writer, readers: Readers::start(main, 1).expect("starts") }
+    }
+
+    async fn set_page_limit(store: &Store, pages: u32) {
+        let limit = move |tx: &mut Tx<'_>| {
+            Ok(tx.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?)
+        };
+        store.writer.call(limit).await.expect("sets the limit");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_fails_its_group_by_name_keeps_what_was_acknowledged_and_goes_on_afterwards() {
+        #[expect(clippy::disallowed_methods, reason = "the test plays the authenticator")]
+        let ada = insula_context::ScopeIssuer::new().issue("t", "ada").expect("valid");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = store(&folder);
+        let key = |n: usize| StateKey { space: StateSpace::User, name: n.to_string() };
+        let large = || RawValue::from_string(format!("\"{}\"", "x".repeat(20_000))).map(Arc::from).expect("JSON");
+        set_page_limit(&store, 100).await;
+        let mut kept = 0;
+        let full = loop {
+            match store.put(&ada, &key(kept), large()).await {
+                Ok(_) => kept += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&full, Error::DiskFull { file, .. } if file.ends_with("insula.db")), "{full:?}");
+        assert!(kept > 0 && full.is_transient());
+        set_page_limit(&store, 1_000_000).await;
+        assert_eq!(store.put(&ada, &key(kept), large()).await.expect("there is room again"), 1);
+        for n in 0..=kept {
+            assert!(store.get(&ada, &key(n)).await.expect("reads").is_some(), "{n} of {kept}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_who_breaks_the_transaction_fails_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = store(&folder);
+        let insert = |sql: &'static str| store.writer.call(move |tx| Ok(tx.connection.execute(sql, [])?));
+        let (held, open) = std::sync::mpsc::channel::<()>();
+        let open = Mutex::new(open);
+        // Holds the writer until all three wait for it, so that they become one group.
+        let gate = store.writer.call(move |_| Ok(open.lock().unwrap_or_else(PoisonError::into_inner).recv().is_err()));
+        let release = async move { drop(held) };
+        let (_, one, broken, other, ()) = tokio::join!(
+            gate,
+            insert("INSERT INTO workers VALUES ('a', 1)"),
+            insert("INSERT INTO workers VALUES (NULL, 1)"),
+            insert("INSERT INTO workers VALUES ('b', 1)"),
+            release
+        );
+        assert_eq!((one.expect("kept"), other.expect("kept")), (1, 1));
+        assert!(matches!(broken, Err(Error::Database { .. })), "{broken:?}");
+    }
+}

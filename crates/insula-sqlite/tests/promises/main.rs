@@ -1,0 +1,8 @@
+//! What this crate promises beyond the conformance suite of its ports.
+
+mod crash;
+mod groups;
+mod log;
+mod opening;
+mod sessions;
+mod support;
