@@ -3,8 +3,8 @@
 use insula_registry::{AgentClass, Dependency};
 
 use crate::agents::{
-    Analysis, DataInput, Input, Loaded, OptimizationInput, Outcome, Triage, WriterInput, data::DataAgent, optimization::OptimizationAgent,
-    pipeline::SpendReport, triage::TriageAgent, writer::WriterAgent,
+    Analysis, DataInput, Input, Loaded, OptimizationInput, Outcome, Triage, WriterInput, data::DataAgent,
+    optimization::OptimizationAgent, pipeline::SpendReport, triage::TriageAgent, writer::WriterAgent,
 };
 
 const ANALYSES: [Analysis; 7] = [
@@ -24,7 +24,9 @@ pub fn classes() -> Vec<AgentClass> {
 
 fn triage() -> AgentClass {
     AgentClass::new("spend-triage", "1", || TriageAgent)
-        .describe("Recognises a file of usage records, lists what cannot be read, and decides which analyses make sense.")
+        .describe(
+            "Recognises a file of usage records, lists what cannot be read, and decides which analyses make sense.",
+        )
         .input::<Input>()
         .output::<Triage>()
 }

@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn malformed_rows_are_told_with_their_lines_and_cost_nobody_else() {
-        let text = format!("{HEADER}{GOOD}\n2026-01-05T10:00:00Z,search\n\"open,quote,x\n{GOOD}a,b,c,d,e,f,g,h,i\n{GOOD}");
+        let text =
+            format!("{HEADER}{GOOD}\n2026-01-05T10:00:00Z,search\n\"open,quote,x\n{GOOD}a,b,c,d,e,f,g,h,i\n{GOOD}");
         let told = malformed(&text);
         assert_eq!(told[0], (4, "2 fields where the header has 9".to_owned()));
         assert_eq!(told[1], (5, "1 fields where the header has 9".to_owned()));
@@ -209,7 +210,8 @@ mod tests {
     #[test]
     fn json_lines_are_recognised_and_judged_alike() {
         let good = r#"{"time":"2026-01-05T10:00:00Z","team":"t","model":"m","input_tokens":2,"output_tokens":1,"cost":0.5,"tags":["x"]}"#;
-        let text = format!("{good}\n{{\"time\":\n[1]\n{}\n{}\n", good.replace("\"t\"", "{}"), good.replace("cost", "price"));
+        let text =
+            format!("{good}\n{{\"time\":\n[1]\n{}\n{}\n", good.replace("\"t\"", "{}"), good.replace("cost", "price"));
         let parsed = parse(&text).expect("a file");
         assert_eq!((parsed.format, parsed.records.len()), (Format::Jsonl, 1));
         assert_eq!(parsed.ignored_columns, ["price", "tags"]);

@@ -5,17 +5,8 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 /// The columns of a file, in the order in which the generator writes them.
-pub const COLUMNS: [&str; 9] = [
-    "time",
-    "team",
-    "model",
-    "input_tokens",
-    "output_tokens",
-    "cached_tokens",
-    "cost",
-    "latency_ms",
-    "prompt_hash",
-];
+pub const COLUMNS: [&str; 9] =
+    ["time", "team", "model", "input_tokens", "output_tokens", "cached_tokens", "cost", "latency_ms", "prompt_hash"];
 
 /// The columns that a file must have. Without one of the others, the analyses that need it are left out.
 pub(crate) const REQUIRED: [&str; 6] = ["time", "team", "model", "input_tokens", "output_tokens", "cost"];

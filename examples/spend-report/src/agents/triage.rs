@@ -120,7 +120,11 @@ fn say(session: &Session, parsed: &Parsed) {
         Format::Csv => "CSV with a header",
         Format::Jsonl => "JSON lines",
     };
-    session.think(format!("This is {format}: {} good rows, {} malformed.", parsed.records.len(), parsed.malformed.len()));
+    session.think(format!(
+        "This is {format}: {} good rows, {} malformed.",
+        parsed.records.len(),
+        parsed.malformed.len()
+    ));
     if !parsed.malformed.is_empty() {
         session.think(format!("Malformed: {}.", listed(&parsed.malformed, 5)));
     }

@@ -88,8 +88,11 @@ fn totals(spend: &Spend, combined: &Combined, malformed: usize) -> Totals {
 
 fn notes(wanted: &WriterInput, trend: Option<&Trend>) -> Vec<String> {
     let WriterInput { triage, data, .. } = wanted;
-    let mut notes: Vec<_> =
-        triage.left_out.iter().map(|left_out| format!("{} was left out: {}.", left_out.analysis.tool(), left_out.why)).collect();
+    let mut notes: Vec<_> = triage
+        .left_out
+        .iter()
+        .map(|left_out| format!("{} was left out: {}.", left_out.analysis.tool(), left_out.why))
+        .collect();
     if !data.models_without_price.is_empty() {
         let models = data.models_without_price.join(", ");
         notes.push(format!("No price is known for {models}: what they could save is not counted."));

@@ -97,9 +97,10 @@ fn json_line(fields: &[String; 9]) -> String {
         "time" | "team" | "model" | "prompt_hash" => serde_json::Value::from(text),
         _ => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
     };
-    let pairs = COLUMNS.iter().zip(fields).map(|(column, text)| {
-        format!("{}:{}", serde_json::Value::from(*column), value(column, text))
-    });
+    let pairs = COLUMNS
+        .iter()
+        .zip(fields)
+        .map(|(column, text)| format!("{}:{}", serde_json::Value::from(*column), value(column, text)));
     format!("{{{}}}\n", pairs.collect::<Vec<_>>().join(","))
 }
 

@@ -51,7 +51,13 @@ pub(super) fn days(days: &[Day]) -> String {
         area.draw(&PathElement::new(usual.collect::<Vec<_>>(), USUAL.stroke_width(2)))?;
         let every = days.len().div_ceil(10).max(1);
         for (n, day) in days.iter().enumerate().step_by(every) {
-            label(area, day.day.get(5..).unwrap_or(&day.day), ((x(n) + x(n + 1)) / 2, HEIGHT - FOOT + 8), (HPos::Center, VPos::Top), FAINT)?;
+            label(
+                area,
+                day.day.get(5..).unwrap_or(&day.day),
+                ((x(n) + x(n + 1)) / 2, HEIGHT - FOOT + 8),
+                (HPos::Center, VPos::Top),
+                FAINT,
+            )?;
         }
         Ok(())
     })
@@ -122,7 +128,8 @@ impl Scale {
     fn up_to(most: f64, head: i32, floor: i32) -> Self {
         let rough = (most / 4.0).max(1e-6);
         let power = 10_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|n| n * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
+        let step =
+            [1.0, 2.0, 2.5, 5.0, 10.0].map(|n| n * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
         Self { most: (most / step).ceil().max(1.0) * step, step, head, floor }
     }
 

@@ -28,7 +28,7 @@ pub(super) fn markdown(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             // A bare address becomes a link without any mark-up; this ends it.
             ':' => out.push_str("&#58;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '!' | '|' | '~' => {
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '!' | '|' | '~' => {
                 out.push('\\');
                 out.push(c);
             }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn markup_becomes_text() {
         assert_eq!(html("<b a='1'>&\u{202e}\""), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;");
-        assert_eq!(markdown("a|b\n[x](y) <i>"), "a\\|b \\[x\\]\\(y\\) &lt;i&gt;");
+        assert_eq!(markdown("a|b\n[x](y) <i>"), "a\\|b \\[x\\](y) &lt;i&gt;");
         assert_eq!(markdown("https://x"), "https&#58;//x");
     }
 }

@@ -68,8 +68,9 @@ fn oversized(found: &Saving, total: f64) -> Finding {
             usd(found.saving),
             percent(found.saving, total)
         ),
-        action: "Try the smaller model on a sample of these calls, compare the answers, and route short questions to it."
-            .to_owned(),
+        action:
+            "Try the smaller model on a sample of these calls, compare the answers, and route short questions to it."
+                .to_owned(),
         columns: columns(&["Team", "Model", "Smaller model", "Calls", "Cost now", "Saving"]),
         rows: rows(&found.groups, |group| {
             vec![group.detail.clone(), count(group.calls), usd(group.cost), usd(group.saving)]
@@ -111,7 +112,7 @@ fn anomalies(trend: &Trend) -> Finding {
         },
         amount: excess,
         stake: Stake::Once,
-        what: format!("Beyond what such days usually cost, {} were spent.", usd(excess)),
+        what: what_ran_away(trend, excess),
         action: "Ask the team below what ran on that day, and give it a daily budget that stops a job that runs away."
             .to_owned(),
         columns: columns(&["Day", "Cost", "Beyond usual", "Team that spent most", "On model", "Its part"]),
@@ -119,18 +120,44 @@ fn anomalies(trend: &Trend) -> Finding {
     }
 }
 
+fn what_ran_away(trend: &Trend, excess: f64) -> String {
+    let beyond = format!("Beyond what such days usually cost, {} were spent.", usd(excess));
+    match trend.anomalies.as_slice() {
+        [day] => format!(
+            "On {}, {} spent {} on {}, of {} in all. {beyond}",
+            day.day,
+            day.team,
+            usd(day.team_cost),
+            day.model,
+            usd(day.cost)
+        ),
+        _ => beyond,
+    }
+}
+
 fn latency(latency: &Latency) -> Finding {
     let worst = latency.outliers.iter().take(8).map(|call| {
         let times = format!("{:.1}×", call.times);
-        vec![call.at.clone(), call.team.clone(), call.model.clone(), duration(call.latency_ms), times, call.line.to_string()]
+        vec![
+            call.at.clone(),
+            call.team.clone(),
+            call.model.clone(),
+            duration(call.latency_ms),
+            times,
+            call.line.to_string(),
+        ]
     });
     Finding {
         found_by: "latency_outliers".to_owned(),
         title: "Some answers take far too long".to_owned(),
         amount: 0.0,
         stake: Stake::None,
-        what: format!("{} took more than five times the median of their model.", calls(latency.outlier_calls)),
-        action: "Set a timeout a little above the p99 of the model, and try again once, elsewhere if you can.".to_owned(),
+        what: format!(
+            "{} took more than five times what calls of the same team to the same model usually take.",
+            calls(latency.outlier_calls)
+        ),
+        action: "Set a timeout a little above the p99 of the model, and try again once, elsewhere if you can."
+            .to_owned(),
         columns: columns(&["Time", "Team", "Model", "Took", "Against median", "Line"]),
         rows: worst.collect(),
     }

@@ -32,16 +32,25 @@ fn body(report: &Report) -> String {
     let (from, to) = &report.period;
     let totals = &report.totals;
     let scale = format!("{} teams, {} models", count(totals.teams), count(totals.models));
-    let mut out = format!("<h1>{}</h1>\n<p class=\"period\">{} to {} · {scale}</p>\n", text(&report.title), text(from), text(to));
+    let mut out =
+        format!("<h1>{}</h1>\n<p class=\"period\">{} to {} · {scale}</p>\n", text(&report.title), text(from), text(to));
     out += &figures(report);
+    out += &days(report);
     out += "<h2>Findings</h2>\n";
     out += &report.findings.iter().map(finding).collect::<String>();
     if report.findings.is_empty() {
         out += "<p>Nothing stands out.</p>\n";
     }
-    out += &days(report);
-    out += &chart("Spend per team", "Dearest first.", &charts::shares(&report.teams, totals.cost));
-    out += &chart("Spend per model", "Dearest first.", &charts::shares(&report.models, totals.cost));
+    out += &chart(
+        "Spend per team",
+        "What each team spent, and its share of the total.",
+        &charts::shares(&report.teams, totals.cost),
+    );
+    out += &chart(
+        "Spend per model",
+        "What was spent on each model, and its share of the total.",
+        &charts::shares(&report.models, totals.cost),
+    );
     out += &report.latency.as_ref().map(latency).unwrap_or_default();
     out += &malformed(&report.malformed, totals.malformed);
     out + &notes(&report.notes)
@@ -55,7 +64,8 @@ fn figures(report: &Report) -> String {
     let forecast = report.next_week.map_or_else(String::new, |cost| format!("next 7 days: about {}", usd(cost)));
     let part = format!("{} of the total, each call counted once", percent(totals.potential_saving, totals.cost));
     let each = if totals.records > 0 { usd(totals.cost / totals.records as f64) } else { usd(0.0) };
-    let (bad, listed) = if totals.malformed > 0 { ("bad", "left out; listed below") } else { ("", "every row was read") };
+    let (bad, listed) =
+        if totals.malformed > 0 { ("bad", "left out; listed below") } else { ("", "every row was read") };
     [
         "<dl class=\"figures\">\n".to_owned(),
         figure("", "Total cost", usd(totals.cost), forecast),
@@ -141,7 +151,8 @@ fn table(columns: &[String], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let numeric: Vec<bool> = (0..columns.len()).map(|n| rows.iter().all(|row| row.get(n).is_some_and(|cell| is_figure(cell)))).collect();
+    let numeric: Vec<bool> =
+        (0..columns.len()).map(|n| rows.iter().all(|row| row.get(n).is_some_and(|cell| is_figure(cell)))).collect();
     let cells = |tag: &str, cells: &[String]| -> String {
         let class = |n: usize| if numeric.get(n) == Some(&true) { " class=\"n\"" } else { "" };
         cells.iter().enumerate().map(|(n, cell)| format!("<{tag}{}>{}</{tag}>", class(n), text(cell))).collect()
@@ -155,7 +166,10 @@ fn table(columns: &[String], rows: &[Vec<String>]) -> String {
 fn is_figure(cell: &str) -> bool {
     let number = cell.trim_start_matches('$').trim_end_matches(['%', '×']);
     let number = ["ms", "s", "min"].iter().find_map(|unit| number.strip_suffix(&format!(" {unit}"))).unwrap_or(number);
-    !number.is_empty() && number.len() < 14 && number.bytes().all(|byte| byte.is_ascii_digit() || b".,-".contains(&byte)) && !is_date(number)
+    !number.is_empty()
+        && number.len() < 14
+        && number.bytes().all(|byte| byte.is_ascii_digit() || b".,-".contains(&byte))
+        && !is_date(number)
 }
 
 fn is_date(text: &str) -> bool {

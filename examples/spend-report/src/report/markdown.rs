@@ -59,9 +59,8 @@ fn days(report: &Report) -> String {
         let remark = if day.anomaly { "out of line" } else { "" };
         vec![day.day.clone(), count(day.calls), usd(day.cost), remark.to_owned()]
     });
-    let forecast = report.next_week.map(|cost| {
-        format!("If nothing changes, the next seven days cost about {}.\n\n", usd(cost))
-    });
+    let forecast =
+        report.next_week.map(|cost| format!("If nothing changes, the next seven days cost about {}.\n\n", usd(cost)));
     let table = table(&columns(&["Day", "Calls", "Cost", ""]), &rows.collect::<Vec<_>>());
     format!("## Spend per day\n\n{}{table}", forecast.unwrap_or_default())
 }

@@ -21,7 +21,11 @@ pub(crate) fn duration(ms: i64) -> String {
 
 /// A part in percent.
 pub(crate) fn percent(part: f64, whole: f64) -> String {
-    if whole > 0.0 { format!("{:.0}%", 100.0 * part / whole) } else { "–".to_owned() }
+    match 100.0 * part / whole {
+        percent if percent > 0.0 && percent < 0.5 => "<1%".to_owned(),
+        percent if percent.is_finite() => format!("{percent:.0}%"),
+        _ => "–".to_owned(),
+    }
 }
 
 /// "1 call", "2 calls".
@@ -57,9 +61,19 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!((usd(1_234_567.891), usd(0.012), usd(0.0)), ("$1,234,567.89".into(), "$0.0120".into(), "$0.00".into()));
+        assert_eq!(
+            (usd(1_234_567.891), usd(0.012), usd(0.0)),
+            ("$1,234,567.89".into(), "$0.0120".into(), "$0.00".into())
+        );
         assert_eq!((count(999), count(1_000), count(-12_345)), ("999".into(), "1,000".into(), "-12,345".into()));
-        assert_eq!((duration(90), duration(1_250), duration(90_000)), ("90 ms".into(), "1.2 s".into(), "1.5 min".into()));
+        assert_eq!(
+            (duration(90), duration(1_250), duration(90_000)),
+            ("90 ms".into(), "1.2 s".into(), "1.5 min".into())
+        );
+        assert_eq!(
+            (percent(1.0, 1_000.0), percent(1.0, 3.0), percent(0.0, 0.0)),
+            ("<1%".into(), "33%".into(), "–".into())
+        );
         assert_eq!(shortened("marketing", 5), "mark…");
     }
 }

@@ -11,7 +11,7 @@ use super::{analysis, rows};
 pub struct LatencyArguments {
     /// The load that `spend-data` made.
     pub load: String,
-    /// A call is an outlier when it took more than so many times its model's median.
+    /// A call is an outlier when it took more than so many times the median of its team and model.
     #[serde(default = "factor")]
     pub factor: f64,
 }
@@ -29,7 +29,7 @@ pub struct Latency {
     pub buckets: Vec<Bucket>,
     /// How many calls took far too long.
     pub outlier_calls: i64,
-    /// The worst of them, against the median of their model.
+    /// The worst of them, against the median of their team and model.
     pub outliers: Vec<Outlier>,
 }
 
@@ -70,7 +70,7 @@ pub struct Outlier {
     pub model: String,
     /// How long it took.
     pub latency_ms: i64,
-    /// How many times the model's median that is.
+    /// How many times the median of its team and model that is.
     pub times: f64,
 }
 
@@ -85,35 +85,41 @@ const BUCKETS: &str = "
     FROM spend_records WHERE load_id = ? AND latency_ms IS NOT NULL GROUP BY bucket";
 
 /// The nearest rank: the smallest time that so many in a hundred calls did not exceed.
-macro_rules! ranked {
+const MODELS: &str = "
+    WITH ranked AS (
+        SELECT model, latency_ms, COUNT(*) OVER (PARTITION BY model) AS calls,
+               ROW_NUMBER() OVER (PARTITION BY model ORDER BY latency_ms, line) AS place
+        FROM spend_records WHERE load_id = ? AND latency_ms IS NOT NULL
+    )
+    SELECT model, MAX(calls) AS calls,
+           MAX(CASE WHEN place = (calls * 50 + 99) / 100 THEN latency_ms END) AS p50,
+           MAX(CASE WHEN place = (calls * 95 + 99) / 100 THEN latency_ms END) AS p95,
+           MAX(CASE WHEN place = (calls * 99 + 99) / 100 THEN latency_ms END) AS p99
+    FROM ranked GROUP BY model ORDER BY MAX(calls) DESC, model LIMIT 30";
+
+/// Against the median of the same team and model: another team may ask the same model for longer answers.
+macro_rules! far {
     ($ask:literal) => {
         concat!(
             "WITH ranked AS (
-                SELECT model, latency_ms, COUNT(*) OVER (PARTITION BY model) AS calls,
-                       ROW_NUMBER() OVER (PARTITION BY model ORDER BY latency_ms, line) AS place
+                SELECT line, at, team, model, latency_ms, COUNT(*) OVER (PARTITION BY team, model) AS calls,
+                       ROW_NUMBER() OVER (PARTITION BY team, model ORDER BY latency_ms, line) AS place
                 FROM spend_records WHERE load_id = ? AND latency_ms IS NOT NULL
-            ), models AS (
-                SELECT model, MAX(calls) AS calls,
-                       MAX(CASE WHEN place = (calls * 50 + 99) / 100 THEN latency_ms END) AS p50,
-                       MAX(CASE WHEN place = (calls * 95 + 99) / 100 THEN latency_ms END) AS p95,
-                       MAX(CASE WHEN place = (calls * 99 + 99) / 100 THEN latency_ms END) AS p99
-                FROM ranked GROUP BY model
+            ), usual AS (
+                SELECT team, model, latency_ms AS median FROM ranked WHERE place = (calls * 50 + 99) / 100
             ), far AS (
-                SELECT r.line, r.at, r.team, r.model, r.latency_ms, 1.0 * r.latency_ms / m.p50 AS times
-                FROM spend_records r JOIN models m ON m.model = r.model
-                WHERE r.load_id = ? AND m.p50 > 0 AND r.latency_ms > ? * m.p50
+                SELECT r.line, r.at, r.team, r.model, r.latency_ms, 1.0 * r.latency_ms / u.median AS times
+                FROM ranked r JOIN usual u ON u.team = r.team AND u.model = r.model
+                WHERE u.median > 0 AND r.latency_ms > ? * u.median
             ) ",
             $ask
         )
     };
 }
 
-const MODELS: &str = ranked!(
-    "SELECT model, calls, p50, p95, p99, (SELECT COUNT(*) FROM far) AS outlier_calls
-     FROM models ORDER BY calls DESC, model LIMIT 30"
-);
-const OUTLIERS: &str =
-    ranked!("SELECT line, at, team, model, latency_ms, times FROM far ORDER BY times DESC, line LIMIT 10");
+const FAR: &str = far!("SELECT COUNT(*) AS calls FROM far");
+const FARTHEST: &str =
+    far!("SELECT line, at, team, model, latency_ms, times FROM far ORDER BY times DESC, line LIMIT 10");
 
 pub(super) fn outliers() -> impl Tool {
     let words = "Latency by model (p50, p95, p99), its distribution, and the calls that took far too long.";
@@ -123,11 +129,10 @@ pub(super) fn outliers() -> impl Tool {
 
 async fn latency(call: ToolCall, LatencyArguments { load, factor }: LatencyArguments) -> Result<Latency> {
     let mut tx = rows::open(&call, &load).await?;
-    let params = [load.as_str().into(), load.as_str().into(), factor.into()];
-    let models = rows::fetch(&mut *tx, MODELS, &params, |row| Ok((model(row)?, row.whole("outlier_calls")?))).await?;
-    let outlier_calls = models.first().map_or(0, |(_, calls)| *calls);
-    let models = models.into_iter().map(|(model, _)| model).collect();
-    let outliers = rows::fetch(&mut *tx, OUTLIERS, &params, outlier).await?;
+    let params = [load.as_str().into(), factor.into()];
+    let models = rows::fetch(&mut *tx, MODELS, &params[..1], model).await?;
+    let outlier_calls = rows::fetch_one(&mut *tx, FAR, &params, |row| row.whole("calls")).await?;
+    let outliers = rows::fetch(&mut *tx, FARTHEST, &params, outlier).await?;
     let counted = rows::fetch(&mut *tx, BUCKETS, &params[..1], |row| Ok((row.whole("bucket")?, row.whole("calls")?)));
     let buckets = buckets(&counted.await?);
     tx.rollback().await?;

@@ -142,19 +142,22 @@ macro_rules! judged {
     };
 }
 
-const REPEATED: &str = judged!("SELECT COUNT(*) AS calls, COALESCE(SUM(repeated), 0.0) AS saving FROM judged WHERE repeated > 0");
+const REPEATED: &str =
+    judged!("SELECT COUNT(*) AS calls, COALESCE(SUM(repeated), 0.0) AS saving FROM judged WHERE repeated > 0");
 const REPEATED_BY: &str = judged!(
     "SELECT team, model, prompt_hash AS detail, COUNT(*) AS calls, SUM(cost) AS cost, SUM(repeated) AS saving
      FROM judged WHERE repeated > 0
      GROUP BY team, model, prompt_hash ORDER BY SUM(repeated) DESC, team, prompt_hash LIMIT 10"
 );
-const OVERSIZED: &str = judged!("SELECT COUNT(*) AS calls, COALESCE(SUM(oversized), 0.0) AS saving FROM judged WHERE oversized > 0");
+const OVERSIZED: &str =
+    judged!("SELECT COUNT(*) AS calls, COALESCE(SUM(oversized), 0.0) AS saving FROM judged WHERE oversized > 0");
 const OVERSIZED_BY: &str = judged!(
     "SELECT team, model, smaller AS detail, COUNT(*) AS calls, SUM(cost) AS cost, SUM(oversized) AS saving
      FROM judged WHERE oversized > 0
      GROUP BY team, model, smaller ORDER BY SUM(oversized) DESC, team, model LIMIT 10"
 );
-const UNCACHED: &str = judged!("SELECT COUNT(*) AS calls, COALESCE(SUM(uncached), 0.0) AS saving FROM judged WHERE uncached > 0");
+const UNCACHED: &str =
+    judged!("SELECT COUNT(*) AS calls, COALESCE(SUM(uncached), 0.0) AS saving FROM judged WHERE uncached > 0");
 const UNCACHED_BY: &str = judged!(
     "SELECT team, model, CAST(CAST(MAX(share) * 100 + 0.5 AS INTEGER) AS TEXT) AS detail, COUNT(*) AS calls,
             SUM(cost) AS cost, SUM(uncached) AS saving
@@ -197,7 +200,8 @@ pub(super) fn oversized_models() -> impl Tool {
 }
 
 pub(super) fn cache_misses() -> impl Tool {
-    let words = "The share of prompt tokens that the provider had cached, and the money that a better share would save.";
+    let words =
+        "The share of prompt tokens that the provider had cached, and the money that a better share would save.";
     tool_fn(analysis::<CacheArguments>("cache_misses", words), |call, wanted: CacheArguments| {
         let rules = CombinedArguments { target_share: wanted.target_share, ..CombinedArguments::of(wanted.load) };
         saving(call, rules, UNCACHED, UNCACHED_BY)

@@ -123,7 +123,8 @@ fn judge(mut days: Vec<Day>) -> Result<(Vec<Day>, f64)> {
             day.usual = usual;
             day.anomaly = enough && day.cost > usual + (5.0 * scatter).max(usual);
         }
-        let recent: Vec<f64> = of_kind.iter().rev().map(|n| &days[*n]).filter(|day| !day.anomaly).map(|d| d.cost).collect();
+        let recent: Vec<f64> =
+            of_kind.iter().rev().map(|n| &days[*n]).filter(|day| !day.anomaly).map(|d| d.cost).collect();
         let recent = &recent[..recent.len().min(LOOK_BACK)];
         if !recent.is_empty() {
             // Records of working days alone say nothing of weekends: those then add nothing.

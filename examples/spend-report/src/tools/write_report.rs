@@ -134,7 +134,8 @@ mod tests {
         for text in ["first", "second"] {
             replace(folder.path(), "report.md", "a/../key", text.as_bytes()).await.expect("written");
         }
-        let names: Vec<_> = std::fs::read_dir(folder.path()).expect("readable").map(|e| e.expect("an entry").file_name()).collect();
+        let names: Vec<_> =
+            std::fs::read_dir(folder.path()).expect("readable").map(|e| e.expect("an entry").file_name()).collect();
         assert_eq!(names, ["report.md"]);
         assert_eq!(std::fs::read_to_string(folder.path().join("report.md")).expect("text"), "second");
     }

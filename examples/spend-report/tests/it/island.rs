@@ -22,7 +22,8 @@ impl Island {
     pub(crate) fn with(change: impl FnOnce(Backend) -> Backend) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let backend = SqliteBackend::open(folder.path().join("insula.db")).expect("a database").into_backend();
-        let registry = spend_report::classes().into_iter().fold(AgentClassRegistry::builder(), |r, class| r.register(class));
+        let registry =
+            spend_report::classes().into_iter().fold(AgentClassRegistry::builder(), |r, class| r.register(class));
         let tools = spend_report::tools(folder.path().join("reports"));
         let tools = tools.into_iter().fold(Tools::new(), |all, tool| all.with_arc(tool));
         let registry = registry.freeze().expect("classes fit together");
@@ -52,7 +53,12 @@ impl Island {
 
     /// Everything in the log of a thread so far, as text.
     pub(crate) async fn log(&self, user: &str, run: &str) -> Vec<(String, String)> {
-        let mut stream = self.engines.run_events(&scope(user), &RunId::new(run).expect("an id"), 0).await.expect("a log").expect("a run");
+        let mut stream = self
+            .engines
+            .run_events(&scope(user), &RunId::new(run).expect("an id"), 0)
+            .await
+            .expect("a log")
+            .expect("a run");
         let mut thread = self.engines.events(&scope(user), &thread(run), 0);
         while stream.next().await.expect("the log answers").is_some() {}
         let mut told = Vec::new();

@@ -52,7 +52,8 @@ async fn the_same_run_again_loads_the_same_rows_once() {
         let loaded = island.run("ada", run, "spend-data", input.clone()).await;
         assert_eq!(loaded.result().expect("loaded")["rows"], 396);
     }
-    let found = island.run("ada", "ask", "spend-optimization", json!({"load": "l", "analyses": ["spend_by_team"]})).await;
+    let found =
+        island.run("ada", "ask", "spend-optimization", json!({"load": "l", "analyses": ["spend_by_team"]})).await;
     assert_eq!(found.result().expect("found")["spend_by_team"]["calls"], 396);
 }
 
