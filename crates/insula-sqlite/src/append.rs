@@ -21,6 +21,7 @@ pub(crate) const MARK_EVERY: u64 = 64;
 
 /// An append on its way to the writer.
 pub(crate) struct Writing {
+    /// Without its events, which stand in the chunk.
     append: Append,
     chunk: Option<Chunk>,
     now: Timestamp,
@@ -30,14 +31,15 @@ pub(crate) struct Writing {
 }
 
 impl Writing {
-    /// Encodes the events here, on the caller's thread: the writer's is the one that everybody waits for.
+    /// Encodes the events and frees them here, on the caller's thread: the writer's is the one that everybody waits for.
     pub(crate) fn new(
-        append: Append,
+        mut append: Append,
         now: Timestamp,
         sender: oneshot::Sender<Result<Committed, Error>>,
         counters: std::sync::Arc<crate::writer::Counters>,
     ) -> Self {
         let chunk = Chunk::encode(&append.events, i64::MIN);
+        append.events = Vec::new();
         Self { append, chunk, now, answer: None, sender, counters }
     }
 }
@@ -103,11 +105,12 @@ impl Writing {
         let owner = tx.owner(scope)?.ok_or_else(|| self.stale())?.number;
         let found = self.find(tx, owner)?.ok_or_else(|| self.stale())?;
         self.refuse(&found)?;
-        keep_payloads(tx, owner, &self.append.payloads)?;
-        if self.chunk.as_ref().is_some_and(|chunk| chunk.first_at < found.span.last_at) {
+        if let Some(chunk) = self.chunk.as_ref().filter(|chunk| chunk.first_at < found.span.last_at) {
             // The clock of another machine was ahead.
-            self.chunk = Chunk::encode(&self.append.events, found.span.last_at);
+            let later = chunk.not_before(found.span.last_at);
+            self.chunk = Some(later.map_err(|error| tx.file.corrupt("an append", error.to_string()))?);
         }
+        keep_payloads(tx, owner, &self.append.payloads)?;
         self.extend(tx, found)
     }
 
@@ -116,14 +119,14 @@ impl Writing {
         let run = tx.next_run();
         let pos = tx.next_pos();
         let span = self.span_after(Span { last_at: i64::MIN, ..Span::default() }, pos);
-        let started_at = self.append.events.first().map_or(new.created_at, |event| event.at);
+        let first_at = self.chunk.as_ref().map(|chunk| Timestamp::from_micros(chunk.first_at));
         let mut standing = Standing {
             status: RunStatus::Running.as_str(),
             place: Some(Place::Held),
             token: 1,
             worker: Some(self.append.lease.worker.as_str()),
             lease_until: Some(lease_until),
-            started_at: Some(started_at),
+            started_at: first_at.or(Some(new.created_at)),
             ..Standing::default()
         };
         if let Some(change) = &self.append.change {

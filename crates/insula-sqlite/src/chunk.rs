@@ -1,5 +1,6 @@
 //! The body of a chunk: the events of one append as compact JSON, written and read without parsing their data.
 
+use insula_context::Timestamp;
 use insula_infra::{EventType, NewEvent, RawJson};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,6 +28,20 @@ impl Chunk {
         }
         body.push(b']');
         Some(Self { body, count: events.len() as u64, first_at, last_at })
+    }
+}
+
+impl Chunk {
+    /// The same events, none of them before `floor`.
+    pub(crate) fn not_before(&self, floor: i64) -> Result<Self, serde_json::Error> {
+        let stored = decode(&self.body)?;
+        let read = |event: &Stored<'_>| {
+            let at = Timestamp::from_micros(event.at);
+            Some(NewEvent { kind: event.kind()?, at, data: event.data(), journal: event.journal() })
+        };
+        let events: Vec<_> = stored.iter().filter_map(read).collect();
+        let empty = || serde::de::Error::custom("a chunk without events");
+        Self::encode(&events, floor).ok_or_else(empty)
     }
 }
 
@@ -92,8 +107,6 @@ pub(crate) fn checksum(body: &[u8]) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use insula_context::Timestamp;
-
     use super::*;
 
     fn event(at: i64, data: &str, journal: Option<&str>) -> NewEvent {
@@ -112,6 +125,9 @@ mod tests {
         assert_eq!(read, written.map(|(at, data, journal)| (at, data.to_owned(), journal)));
         assert_eq!((chunk.first_at, chunk.last_at, chunk.count), (5, 9, 3));
         assert!(Chunk::encode(&[], 0).is_none());
+        let later = chunk.not_before(7).expect("decodes");
+        let times: Vec<_> = decode(&later.body).expect("decodes").iter().map(|event| event.at).collect();
+        assert_eq!((times, later.first_at, later.last_at, later.count), (vec![7, 7, 9], 7, 9, 3));
     }
 
     #[test]
