@@ -14,7 +14,8 @@ use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
     Error,
-    driver::{self, Job, Origin},
+    driver::{self, Job},
+    origin::Origin,
     platform::Platform,
 };
 
@@ -159,7 +160,8 @@ async fn run_claimed(platform: &Arc<Platform>, claimed: Claimed) -> Result<(), E
     };
     let origin = Origin::Queue(Box::new(claimed), runnable);
     let input = input.unwrap_or_default();
-    let job = Job { platform: Arc::clone(platform), account, context, class, instance: None, input, origin };
+    let platform = Arc::clone(platform);
+    let job = Job { platform, account, context, class, instance: None, input, origin, report: None };
     driver::run(job).await.map(|_| ())
 }
 

@@ -10,9 +10,9 @@ use std::{
 
 use futures::FutureExt;
 use insula_agent::{Error as AgentError, InstanceMarker, Session};
-use insula_context::{CancelReason, Deadline, Timestamp, UserExecutionContext};
+use insula_context::{CancelReason, Deadline, UserExecutionContext};
 use insula_factory::{AgentInstance, BoundResources, Gate};
-use insula_infra::{Claimed, EventType, FailReason, Lease, NewEvent, NewRun, RunHeader};
+use insula_infra::{EventType, FailReason, NewEvent};
 use insula_registry::AgentClass;
 use serde_json::Value;
 
@@ -23,10 +23,10 @@ use crate::{
     ending::{errored, round, terminal},
     events::{self, Shown},
     host::RunHost,
-    journal::Journal,
     lanes::LaneTask,
     limits::{Account, RunPermit},
     machine::{Command, Ending, Happened, Phase},
+    origin::{Origin, open_journal},
     platform::Platform,
 };
 
@@ -42,17 +42,11 @@ pub(crate) struct Job {
     pub instance: Option<AgentInstance>,
     pub input: Value,
     pub origin: Origin,
+    pub report: Option<Report>,
 }
 
-/// Where a run comes from.
-pub(crate) enum Origin {
-    /// It is created by this call.
-    Caller,
-    /// It is created by a run that it is a child of, and runs under its permit.
-    Child(insula_context::RunId),
-    /// It was taken from the queue; `Err` says why it cannot be run here.
-    Queue(Box<Claimed>, Result<(), String>),
-}
+/// Is told of a run's end, also of one that nobody waits for any more.
+pub(crate) type Report = Box<dyn FnOnce(&Outcome) + Send>;
 
 /// Runs a job to its end. Dropped before that, the run is stopped and its log says so.
 pub(crate) async fn run(job: Job) -> Result<Outcome, Error> {
@@ -71,7 +65,7 @@ pub(crate) async fn child(
     platform.instances.registry().check_input(class.name(), &input).map_err(Error::Input)?;
     let origin = Origin::Child(parent.context.run().clone());
     let account = Arc::clone(&parent.account);
-    run(Job { platform, account, context, class, instance: None, input, origin }).await
+    run(Job { platform, account, context, class, instance: None, input, origin, report: None }).await
 }
 
 /// How the agent's task ended.
@@ -81,45 +75,64 @@ enum AgentEnd {
     Panicked(String),
 }
 
+/// How a run gets its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// In a line that may be full.
+    Line,
+    /// In a line that takes everybody: a run that was taken from the queue has been accepted long ago.
+    Accepted,
+    /// Under its parent's permit.
+    Parents,
+}
+
 struct Driver {
     run: Arc<RunCore>,
     deadline: Deadline,
     input: Option<Value>,
     instance: Option<AgentInstance>,
-    /// Children run under their parent's permit.
-    needs_permit: bool,
+    turn: Turn,
     permit: Option<RunPermit>,
     agent: Option<LaneTask<AgentEnd>>,
     /// The input as the log shows it, until the start has been said.
     shown: Option<Shown>,
     /// What happened before the run came here, if it is not simply to be started.
     before: Option<Happened>,
+    report: Option<Report>,
+    /// How the run ends, from the decision until it is written: whoever waits may go in between.
+    owed: Option<Ending>,
     ended: Option<Ending>,
 }
 
 impl Driver {
     /// Enters the run into what this process holds. Nothing is written yet.
     fn admit(job: Job) -> Result<Self, Error> {
-        let Job { platform, account, context, class, instance, input, origin } = job;
+        let Job { platform, account, context, class, instance, input, origin, report } = job;
         let (context, canceller) = context.narrow(Some(Deadline::after(platform.limits().run_time)));
         let deadline = context.deadline().unwrap_or_else(|| Deadline::after(platform.limits().run_time));
         platform.live.enter(context.scope(), context.run(), canceller.clone())?;
         let entered = Entered { platform: &platform, context: &context, kept: false };
         let now = platform.clock.now();
         let shown = events::show("the input", &input)?;
-        let needs_permit = !matches!(origin, Origin::Child(_));
+        let turn = match origin {
+            Origin::Caller => Turn::Line,
+            Origin::Queue(..) => Turn::Accepted,
+            Origin::Child(_) => Turn::Parents,
+        };
         let (journal, before) = open_journal(&platform, &context, &class, &shown, deadline, origin, now);
         entered.keep();
         let run = RunCore::new(platform, account, context, canceller, class, journal, now, deadline.remaining());
         let (input, shown) = (Some(input), Some(shown));
-        let (permit, agent, ended) = (None, None, None);
-        Ok(Self { run, deadline, input, instance, needs_permit, permit, agent, shown, before, ended })
+        let (permit, agent, owed, ended) = (None, None, None, None);
+        Ok(Self { run, deadline, input, instance, turn, permit, agent, shown, before, report, owed, ended })
     }
 
     async fn drive(mut self) -> Result<Outcome, Error> {
         loop {
             let happened = self.next().await?;
-            for command in self.run.step(happened) {
+            let commands = self.run.step(happened);
+            self.owed = commands.iter().find_map(Command::ending).cloned();
+            for command in commands {
                 self.carry_out(command).await;
             }
             if let Phase::Ended(_) = self.run.phase() {
@@ -152,10 +165,10 @@ impl Driver {
 
     /// Waits for this run's turn, in the order in which its user's runs came.
     async fn turn(&mut self) -> Result<Happened, Error> {
-        if self.needs_permit {
+        if self.turn != Turn::Parents {
             self.permit = match self.run.account.try_run() {
                 Some(permit) => Some(permit),
-                None => Some(stand_in_line(&self.run).await?),
+                None => Some(stand_in_line(&self.run, self.turn).await?),
             };
         }
         Ok(Happened::Admitted)
@@ -230,11 +243,17 @@ impl Driver {
         let (event, payload, change) = terminal(&self.run, &ending, now);
         last.push(event);
         self.run.journal.end(last, payload, change);
+        self.owed = None;
         self.ended = Some(ending);
     }
 
     fn finish(mut self) -> Result<Outcome, Error> {
         let Some(ending) = self.ended.take() else { return Err(Error::ShutDown) };
+        Ok(self.tell(ending))
+    }
+
+    /// Counts the end and tells whoever wants to know.
+    fn tell(&mut self, ending: Ending) -> Outcome {
         let run = &self.run;
         let counters = &run.platform.counters;
         let counter = match ending {
@@ -243,19 +262,37 @@ impl Driver {
             Ending::Cancelled(_) => &counters.runs_cancelled,
         };
         counter.fetch_add(1, Ordering::AcqRel);
-        Ok(Outcome {
+        let outcome = Outcome {
             run: run.context.run().clone(),
             thread: run.context.thread().clone(),
             agent: run.class.name().to_string(),
             end: ending.into(),
             usage: run.usage(),
             duration: run.age(),
-        })
+        };
+        if let Some(report) = self.report.take() {
+            report(&outcome);
+        }
+        outcome
+    }
+
+    /// The end of a run that whoever waited for it has left. Of a run that was refused before anything was said of it,
+    /// nothing is left behind.
+    fn abandoned(&self) -> Option<Ending> {
+        let journal = &self.run.journal;
+        if journal.failure().is_some() || journal.is_untouched() {
+            return None;
+        }
+        let gone = || CancelReason::new("caller", "whoever waited for the run is gone");
+        let why = self.run.context.cancellation().reason().unwrap_or_else(gone);
+        let commands = self.run.step(Happened::Stopped(why.clone()));
+        self.run.canceller.cancel(why);
+        commands.iter().find_map(Command::ending).cloned()
     }
 }
 
-async fn stand_in_line(run: &RunCore) -> Result<RunPermit, Error> {
-    let _place = run.account.wait()?;
+async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
+    let _place = if turn == Turn::Accepted { run.account.wait_anyway() } else { run.account.wait()? };
     let permit = run.account.run();
     tokio::pin!(permit);
     if let Ok(permit) = tokio::time::timeout(QUEUE_NOTICE, &mut permit).await {
@@ -269,17 +306,11 @@ async fn stand_in_line(run: &RunCore) -> Result<RunPermit, Error> {
 impl Drop for Driver {
     /// Whoever waited is gone. The run ends here all the same, and its log says why.
     fn drop(&mut self) {
-        let unfinished = !matches!(self.run.phase(), Phase::Ended(_)) && self.run.journal.failure().is_none();
-        // Of a run that was refused before anything was said of it, nothing is left behind.
-        if unfinished && !self.run.journal.is_untouched() {
-            let gone = || CancelReason::new("caller", "whoever waited for the run is gone");
-            let why = self.run.context.cancellation().reason().unwrap_or_else(gone);
-            self.run.canceller.cancel(why.clone());
-            for command in self.run.step(Happened::Stopped(why)) {
-                if let Command::End(ending) = command {
-                    self.end(ending);
-                }
-            }
+        if let Some(ending) = self.owed.take().or_else(|| self.abandoned()) {
+            self.end(ending);
+        }
+        if let Some(ending) = self.ended.take().filter(|_| self.run.journal.failure().is_none()) {
+            self.tell(ending);
         }
         self.run.platform.live.leave(self.run.context.scope(), self.run.context.run());
     }
@@ -304,55 +335,6 @@ impl Drop for Entered<'_> {
             self.platform.live.leave(self.context.scope(), self.context.run());
         }
     }
-}
-
-fn open_journal(
-    platform: &Platform,
-    context: &UserExecutionContext,
-    class: &AgentClass,
-    shown: &Shown,
-    deadline: Deadline,
-    origin: Origin,
-    now: Timestamp,
-) -> (Journal, Option<Happened>) {
-    let (queue, clock) = (Arc::clone(&platform.backend.queue), Arc::clone(&platform.clock));
-    let parent = match origin {
-        Origin::Queue(claimed, runnable) => {
-            let journal = Journal::resume(queue, clock, claimed.lease.clone(), claimed.run.events);
-            return (journal, before_start(&claimed, runnable));
-        }
-        Origin::Child(parent) => Some(parent),
-        Origin::Caller => None,
-    };
-    let header = Arc::new(RunHeader {
-        scope: context.scope().clone(),
-        thread: context.thread().clone(),
-        run: context.run().clone(),
-        parent,
-        agent: Arc::clone(class.name()),
-    });
-    let lease = Lease { header: Arc::clone(&header), worker: platform.worker.clone(), token: 1 };
-    let run = NewRun {
-        header,
-        version: Arc::clone(class.version()),
-        input: Arc::clone(shown.whole.as_ref().unwrap_or(&shown.shown)),
-        created_at: now,
-        available_at: None,
-        deadline: Some(now.plus(deadline.remaining())),
-    };
-    (Journal::create(queue, clock, lease, run, platform.limits().lease), None)
-}
-
-/// What is known of a claimed run before it is started.
-fn before_start(claimed: &Claimed, runnable: Result<(), String>) -> Option<Happened> {
-    if let Some(reason) = &claimed.run.cancel {
-        return Some(Happened::Stopped(reason.clone()));
-    }
-    if let Err(message) = runnable {
-        return Some(Happened::Refused { message });
-    }
-    // It ran on a worker that was lost.
-    (claimed.run.events > 0).then_some(Happened::Lost)
 }
 
 /// The agent's task: it catches panics, and hands over what was said whenever the agent waits.

@@ -20,8 +20,9 @@ use serde_json::Value;
 
 use crate::{
     AuditEntry, End, Error, EventStream, Outcome, Pipeline, PipelineOutcome, RunSummary, ToolDispatcher, background,
-    driver::{self, Job, Origin},
+    driver::{self, Job},
     limits::{Account, Permit},
+    origin::Origin,
     platform::Platform,
 };
 
@@ -136,7 +137,7 @@ impl EngineCore {
     }
 
     pub(crate) async fn execute(
-        &self,
+        self: &Arc<Self>,
         context: &UserExecutionContext,
         class: Arc<insula_registry::AgentClass>,
         instance: Option<AgentInstance>,
@@ -144,6 +145,7 @@ impl EngineCore {
     ) -> Result<Outcome, Error> {
         let _active = Active::new(self);
         background::start(&self.platform);
+        let core = Arc::clone(self);
         let job = Job {
             platform: Arc::clone(&self.platform),
             account: Arc::clone(&self.account),
@@ -152,12 +154,13 @@ impl EngineCore {
             instance,
             input,
             origin: Origin::Caller,
+            report: Some(Box::new(move |outcome| core.remember(outcome))),
         };
         let stopped = self.context.cancellation();
         let (run, live) = (context.run().clone(), &self.platform.live);
         let driving = driver::run(job);
         tokio::pin!(driving);
-        let outcome = tokio::select! {
+        tokio::select! {
             // The first poll enters the run: only then can it be stopped.
             biased;
             outcome = &mut driving => outcome,
@@ -166,13 +169,10 @@ impl EngineCore {
                 live.cancel(context.scope(), &run, reason);
                 driving.await
             }
-        };
-        self.remember(outcome.as_ref().ok());
-        outcome
+        }
     }
 
-    fn remember(&self, outcome: Option<&Outcome>) {
-        let Some(outcome) = outcome else { return };
+    fn remember(&self, outcome: &Outcome) {
         let ended_at = self.platform.clock.now();
         let mut memory = self.memory();
         let stats = &mut memory.stats;

@@ -18,7 +18,7 @@ use crate::{
     core::RunCore,
     dispatcher, driver,
     events::{self, Custom, Resumed, StepCompleted, Thinking, Waiting},
-    machine::Happened,
+    machine::{Happened, Phase},
     outcome::End,
     redact,
 };
@@ -58,9 +58,9 @@ impl RunHost {
     async fn waiting<T>(&self, reason: WaitFor, said: Waiting<'_>, why: &str, wait: impl Future<Output = T>) -> T {
         self.run.step(Happened::Parked(reason));
         self.run.journal.say(EventType::AgentWaiting, &said);
+        let mut pause = Pause { run: &self.run, why: "given_up" };
         let answer = wait.await;
-        self.run.step(Happened::Woken);
-        self.run.journal.say(EventType::AgentResumed, &Resumed { why });
+        pause.why = why;
         answer
     }
 
@@ -68,6 +68,21 @@ impl RunHost {
     fn child_id(&self, site: &CallSite) -> Result<RunId> {
         let hash = PayloadHash::of(format!("{}/{}", self.run.context.run(), site.index).as_bytes()).to_string();
         RunId::new(&hash[..32]).map_err(|e| Error::failed(e.to_string()))
+    }
+}
+
+/// Says that the run goes on, also when the agent gave up waiting. After the run's end it says nothing.
+struct Pause<'a> {
+    run: &'a RunCore,
+    why: &'a str,
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.run.step(Happened::Woken);
+        if !matches!(self.run.phase(), Phase::Ended(_)) {
+            self.run.journal.say(EventType::AgentResumed, &Resumed { why: self.why });
+        }
     }
 }
 

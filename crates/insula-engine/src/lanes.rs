@@ -19,6 +19,7 @@ use std::{
 
 use async_task::Runnable;
 use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Where agents are polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Shared {
 /// The agent's task. Dropping it drops the agent's future as soon as it is not being polled.
 pub(crate) enum LaneTask<T> {
     Own(async_task::FallibleTask<T>),
-    Runtime(tokio::task::JoinHandle<T>),
+    Runtime(AbortOnDropHandle<T>),
 }
 
 impl Lanes {
@@ -91,7 +92,7 @@ impl Lanes {
     /// Polls a future to its end. It must not panic.
     pub(crate) fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> LaneTask<T> {
         match self {
-            Self::Runtime => LaneTask::Runtime(tokio::spawn(future)),
+            Self::Runtime => LaneTask::Runtime(AbortOnDropHandle::new(tokio::spawn(future))),
             Self::Own(shared) => {
                 let future = in_runtime(Handle::current(), future);
                 let lanes = Arc::clone(shared);
@@ -184,12 +185,13 @@ fn work(shared: &Shared) {
 fn next(shared: &Shared) -> Option<Runnable> {
     let mut queue = shared.lock();
     loop {
-        if queue.threads > shared.target || (queue.closed && queue.ready.is_empty()) {
-            queue.threads -= 1;
-            return None;
-        }
         if let Some(runnable) = queue.ready.pop_front() {
             return Some(runnable);
+        }
+        // A thread that was added stays until enough others are idle, which those that are stuck are not.
+        if queue.closed || (queue.threads > shared.target && queue.idle >= shared.target) {
+            queue.threads -= 1;
+            return None;
         }
         queue.idle += 1;
         queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);

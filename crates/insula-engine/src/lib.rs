@@ -49,6 +49,7 @@ mod journal;
 mod lanes;
 mod limits;
 mod machine;
+mod origin;
 mod outcome;
 pub mod pipeline;
 mod platform;

@@ -215,6 +215,12 @@ impl Account {
         self.take(|a| &a.waiting, self.limits.waiting, "waiting runs", "come back when some have ended")
     }
 
+    /// A place in the line, however long it is.
+    pub(crate) fn wait_anyway(self: &Arc<Self>) -> Permit {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Permit { account: Arc::clone(self), count: |account| &account.waiting }
+    }
+
     /// How many runs wait in the line.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)

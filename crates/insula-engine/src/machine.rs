@@ -61,6 +61,16 @@ pub(crate) enum Command {
     End(Ending),
 }
 
+impl Command {
+    /// The end that it says, if it says one.
+    pub(crate) const fn ending(&self) -> Option<&Ending> {
+        match self {
+            Self::End(ending) => Some(ending),
+            _ => None,
+        }
+    }
+}
+
 /// How a run ended, with what only the operator is told.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Ending {
@@ -84,12 +94,14 @@ pub(crate) fn step(phase: Phase, happened: Happened) -> (Phase, Vec<Command>) {
     use Happened as H;
     match (phase, happened) {
         (Phase::Queued, H::Admitted) => (Phase::Running, vec![Command::Start]),
-        (Phase::Running, H::Returned(Value::Null)) => {
+        (Phase::Running | Phase::Waiting(_), H::Returned(Value::Null)) => {
             failed(FailReason::ReturnedNothing, "the agent ended without a result".to_owned(), None, vec![])
         }
-        (Phase::Running, H::Returned(result)) => end(Ending::Completed(result), vec![]),
-        (Phase::Running, H::Errored { reason, message, cause }) => failed(reason, message, cause, vec![]),
-        (Phase::Running, H::Panicked { cause }) => {
+        (Phase::Running | Phase::Waiting(_), H::Returned(result)) => end(Ending::Completed(result), vec![]),
+        (Phase::Running | Phase::Waiting(_), H::Errored { reason, message, cause }) => {
+            failed(reason, message, cause, vec![])
+        }
+        (Phase::Running | Phase::Waiting(_), H::Panicked { cause }) => {
             failed(FailReason::Panic, "the agent panicked".to_owned(), Some(cause), vec![])
         }
         (Phase::Running, H::Parked(reason)) => (Phase::Waiting(reason), vec![Command::SayWaiting(reason)]),

@@ -28,7 +28,7 @@ impl Pipeline {
     /// Runs the plan as one run of its own and says what came of each step.
     pub(crate) async fn execute(
         &self,
-        engine: &EngineCore,
+        engine: &Arc<EngineCore>,
         context: &UserExecutionContext,
         input: Value,
     ) -> Result<PipelineOutcome, Error> {

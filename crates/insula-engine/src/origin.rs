@@ -1,0 +1,68 @@
+//! Where a run comes from, and how its journal begins.
+
+use std::sync::Arc;
+
+use insula_context::{Deadline, Timestamp, UserExecutionContext};
+use insula_infra::{Claimed, Lease, NewRun, RunHeader};
+use insula_registry::AgentClass;
+
+use crate::{events::Shown, journal::Journal, machine::Happened, platform::Platform};
+
+/// Where a run comes from.
+pub(crate) enum Origin {
+    /// It is created by this call.
+    Caller,
+    /// It is created by a run that it is a child of, and runs under its permit.
+    Child(insula_context::RunId),
+    /// It was taken from the queue; `Err` says why it cannot be run here.
+    Queue(Box<Claimed>, Result<(), String>),
+}
+
+pub(crate) fn open_journal(
+    platform: &Platform,
+    context: &UserExecutionContext,
+    class: &AgentClass,
+    shown: &Shown,
+    deadline: Deadline,
+    origin: Origin,
+    now: Timestamp,
+) -> (Journal, Option<Happened>) {
+    let (queue, clock) = (Arc::clone(&platform.backend.queue), Arc::clone(&platform.clock));
+    let parent = match origin {
+        Origin::Queue(claimed, runnable) => {
+            let journal = Journal::resume(queue, clock, claimed.lease.clone(), claimed.run.events);
+            return (journal, before_start(&claimed, runnable));
+        }
+        Origin::Child(parent) => Some(parent),
+        Origin::Caller => None,
+    };
+    let header = Arc::new(RunHeader {
+        scope: context.scope().clone(),
+        thread: context.thread().clone(),
+        run: context.run().clone(),
+        parent,
+        agent: Arc::clone(class.name()),
+    });
+    let lease = Lease { header: Arc::clone(&header), worker: platform.worker.clone(), token: 1 };
+    let run = NewRun {
+        header,
+        version: Arc::clone(class.version()),
+        input: Arc::clone(shown.whole.as_ref().unwrap_or(&shown.shown)),
+        created_at: now,
+        available_at: None,
+        deadline: Some(now.plus(deadline.remaining())),
+    };
+    (Journal::create(queue, clock, lease, run, platform.limits().lease), None)
+}
+
+/// What is known of a claimed run before it is started.
+fn before_start(claimed: &Claimed, runnable: Result<(), String>) -> Option<Happened> {
+    if let Some(reason) = &claimed.run.cancel {
+        return Some(Happened::Stopped(reason.clone()));
+    }
+    if let Err(message) = runnable {
+        return Some(Happened::Refused { message });
+    }
+    // It ran on a worker that was lost.
+    (claimed.run.events > 0).then_some(Happened::Lost)
+}
