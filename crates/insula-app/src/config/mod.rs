@@ -1,0 +1,88 @@
+//! One configuration from four sources; later wins: defaults, the file, the environment, flags. Each value remembers
+//! where it came from, and a key that nobody knows is an error.
+
+mod keys;
+mod layer;
+mod read;
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Serialize;
+
+use crate::{cli::SettingFlags, environment::Environment, exit::Stop};
+use layer::Layer;
+use read::Values;
+
+/// Everything that can be set, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub data_dir: PathBuf,
+    pub database: PathBuf,
+    pub tenant: String,
+    pub user: String,
+    pub sync: Sync,
+    pub log: Log,
+    pub limits: Limits,
+    /// Every setting with its origin, in the order of the documentation.
+    pub origins: Vec<Setting>,
+}
+
+/// What a commit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sync {
+    Full,
+    Normal,
+}
+
+/// What the process says of itself, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What one user may have at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub engines: usize,
+    pub running: usize,
+    pub waiting: usize,
+    pub tool_calls: usize,
+    pub run_time: Duration,
+    pub grace: Duration,
+}
+
+/// One setting as `insula config` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Setting {
+    pub key: &'static str,
+    pub value: String,
+    /// Where the value came from.
+    pub origin: String,
+    pub about: &'static str,
+}
+
+impl Settings {
+    /// Reads all four sources.
+    ///
+    /// # Errors
+    /// Names the source, the key and what is wrong with it.
+    pub(crate) fn load(flags: &SettingFlags, environment: &Environment) -> Result<Self, Stop> {
+        let layers = [
+            Layer::defaults(),
+            Layer::file(flags.config.as_deref(), environment)?,
+            Layer::environment(environment)?,
+            Layer::flags(flags)?,
+        ];
+        read::settings(&Values::merge(layers)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! From merged values to checked settings.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use config::{Config, ConfigError, Source, Value, ValueKind};
+
+use super::{
+    Limits, Log, LogFormat, Setting, Settings, Sync,
+    keys::{KEYS, Key},
+    layer::Layer,
+};
+use crate::exit::Stop;
+
+/// The winning values, each with its origin.
+pub(super) struct Values {
+    values: BTreeMap<String, Value>,
+    /// The file, and the folder that its relative paths are meant from.
+    folder: Option<(String, PathBuf)>,
+}
+
+impl Values {
+    pub(super) fn merge(layers: [Layer; 4]) -> Result<Self, Stop> {
+        let folder = layers.iter().find_map(|layer| layer.folder.clone());
+        let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
+        let merged = builder.build().and_then(|config| config.collect());
+        let mut values = BTreeMap::new();
+        flatten("", merged.map_err(|error| Stop::configuration(error.to_string()))?, &mut values);
+        Ok(Self { values, folder })
+    }
+
+    fn read<T>(&self, key: &str, into: impl FnOnce(Value) -> Result<T, ConfigError>) -> Result<T, Stop> {
+        let value = self.values.get(key).cloned().unwrap_or_else(|| Value::new(None, ValueKind::Nil));
+        let origin = origin(&value);
+        // Without its origin, which the error would repeat.
+        into(Value::new(None, value.kind)).map_err(|error| Stop::configuration(format!("{origin}: {key}: {error}")))
+    }
+
+    fn text(&self, key: &str) -> Result<String, Stop> {
+        let text = self.read(key, Value::into_string)?;
+        self.check(key, !text.trim().is_empty(), "it is blank")?;
+        Ok(text)
+    }
+
+    fn check(&self, key: &str, holds: bool, problem: &str) -> Result<(), Stop> {
+        self.read(key, |_| if holds { Ok(()) } else { Err(ConfigError::Message(problem.to_owned())) })
+    }
+
+    /// A path; a relative one in the file is meant from the file's folder.
+    fn path(&self, key: &str) -> Result<PathBuf, Stop> {
+        let path = PathBuf::from(self.text(key)?);
+        let from = self.values.get(key).map(origin).unwrap_or_default();
+        Ok(match &self.folder {
+            Some((file, folder)) if *file == from && folder != Path::new("") => folder.join(path),
+            _ => path,
+        })
+    }
+
+    fn count(&self, key: &str) -> Result<usize, Stop> {
+        let count = self.read(key, Value::into_uint)?;
+        self.check(key, count > 0, "at least 1 is needed")?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    fn duration(&self, key: &str) -> Result<Duration, Stop> {
+        let text = self.text(key)?;
+        let problem = format!("\"{text}\" is no duration: write 500ms, 90s, 5m or 1h");
+        let duration = humantime::parse_duration(&text).unwrap_or_default();
+        self.check(key, !duration.is_zero(), &problem)?;
+        Ok(duration)
+    }
+
+    fn choice<T: Copy>(&self, key: &str, choices: [(&str, T); 2]) -> Result<T, Stop> {
+        let text = self.text(key)?;
+        let [(first, _), (second, _)] = choices;
+        let chosen = choices.iter().find(|(word, _)| *word == text).map(|(_, chosen)| *chosen);
+        self.read(key, |_| {
+            chosen.ok_or_else(|| ConfigError::Message(format!("\"{text}\" is neither \"{first}\" nor \"{second}\"")))
+        })
+    }
+
+    fn setting(&self, key: &Key, settings: &Settings) -> Setting {
+        let value = self.values.get(key.name);
+        let shown = match key.name {
+            "data_dir" => settings.data_dir.display().to_string(),
+            "database" => settings.database.display().to_string(),
+            _ => value.and_then(|value| value.clone().into_string().ok()).unwrap_or_default(),
+        };
+        let origin = value.map_or_else(|| "default, in data_dir".to_owned(), origin);
+        Setting { key: key.name, value: shown, origin, about: key.about }
+    }
+}
+
+fn origin(value: &Value) -> String {
+    value.origin().unwrap_or(super::layer::DEFAULT).to_owned()
+}
+
+fn flatten(path: &str, table: config::Map<String, Value>, into: &mut BTreeMap<String, Value>) {
+    for (name, value) in table {
+        let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+        match value.kind {
+            ValueKind::Table(table) => flatten(&path, table, into),
+            _ => drop(into.insert(path, value)),
+        }
+    }
+}
+
+/// Checks everything.
+pub(super) fn settings(values: &Values) -> Result<Settings, Stop> {
+    let data_dir = values.path("data_dir")?;
+    let database =
+        if values.values.contains_key("database") { values.path("database")? } else { data_dir.join("insula.db") };
+    let mut settings = Settings {
+        data_dir,
+        database,
+        tenant: values.text("tenant")?,
+        user: values.text("user")?,
+        sync: values.choice("sync", [("full", Sync::Full), ("normal", Sync::Normal)])?,
+        log: Log {
+            filter: values.text("log.filter")?,
+            format: values.choice("log.format", [("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+        },
+        limits: limits(values)?,
+        origins: Vec::new(),
+    };
+    settings.origins = KEYS.iter().map(|key| values.setting(key, &settings)).collect();
+    Ok(settings)
+}
+
+fn limits(values: &Values) -> Result<Limits, Stop> {
+    Ok(Limits {
+        engines: values.count("limits.engines")?,
+        running: values.count("limits.running")?,
+        waiting: values.count("limits.waiting")?,
+        tool_calls: values.count("limits.tool_calls")?,
+        run_time: values.duration("limits.run_time")?,
+        grace: values.duration("limits.grace")?,
+    })
+}

@@ -1,0 +1,67 @@
+use std::path::Path;
+
+use super::*;
+
+fn flags(set: &[&str]) -> SettingFlags {
+    let set = set.iter().map(|text| (*text).to_owned()).collect();
+    SettingFlags { config: None, data_dir: None, database: None, user: None, tenant: None, set }
+}
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let ours = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Environment { ours, without_colour: false }
+}
+
+fn load(file: &str, variables: &[(&str, &str)], set: &[&str]) -> Result<Settings, Stop> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("insula.toml");
+    std::fs::write(&path, file).expect("written");
+    Settings::load(&SettingFlags { config: Some(path), ..flags(set) }, &environment(variables))
+}
+
+fn origin(settings: &Settings, key: &str) -> String {
+    let found = settings.origins.iter().find(|setting| setting.key == key);
+    found.map(|setting| setting.origin.clone()).expect("a known key")
+}
+
+#[test]
+fn later_sources_win_and_each_value_says_where_it_came_from() {
+    let file = "user = \"file\"\ntenant = \"file\"\nsync = \"normal\"\n[limits]\nrunning = 3\nwaiting = 5\n";
+    let variables = [("INSULA_USER", "environment"), ("INSULA_LIMITS_RUNNING", "4"), ("INSULA_TENANT", "environment")];
+    let settings = load(file, &variables, &["user=flag", "limits.run_time=90s"]).expect("valid");
+    assert_eq!((settings.user.as_str(), settings.tenant.as_str()), ("flag", "environment"));
+    assert_eq!((settings.limits.running, settings.limits.waiting, settings.limits.engines), (4, 5, 100));
+    assert_eq!((settings.sync, settings.limits.run_time), (Sync::Normal, Duration::from_secs(90)));
+    assert_eq!(origin(&settings, "user"), "flag --set");
+    assert_eq!(origin(&settings, "limits.running"), "environment INSULA_LIMITS_RUNNING");
+    assert!(origin(&settings, "limits.waiting").ends_with("insula.toml"));
+    assert_eq!(origin(&settings, "limits.engines"), "default");
+}
+
+#[test]
+fn a_relative_path_in_the_file_is_meant_from_its_folder() {
+    let settings = load("data_dir = \"store\"\n", &[], &[]).expect("valid");
+    assert!(settings.data_dir.is_absolute() && settings.data_dir.ends_with("store"));
+    assert_eq!(settings.database, settings.data_dir.join("insula.db"));
+    let settings = load("", &[("INSULA_DATA_DIR", "elsewhere")], &[]).expect("valid");
+    assert_eq!(settings.data_dir, Path::new("elsewhere"));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_source_and_key() {
+    let cases = [
+        (load("[limits]\nruning = 3\n", &[], &[]), "insula.toml: unknown key \"limits.runing\""),
+        (load("limits = 3\n", &[], &[]), "insula.toml: unknown key \"limits\""),
+        (load("", &[("INSULA_DATADIR", "x")], &[]), "environment: INSULA_DATADIR is no setting"),
+        (load("", &[("INSULA_LIMITS_RUNNING", "many")], &[]), "environment INSULA_LIMITS_RUNNING: limits.running: "),
+        (load("", &[], &["limits.running=0"]), "flag --set: limits.running: at least 1 is needed"),
+        (load("sync = \"fast\"\n", &[], &[]), "insula.toml: sync: \"fast\" is neither \"full\" nor \"normal\""),
+        (load("", &[], &["limits.grace=soon"]), "flag --set: limits.grace: \"soon\" is no duration"),
+        (load("user = [\n", &[], &[]), "insula.toml: it is not valid TOML"),
+        (load("", &[], &["nobody=1"]), "--set: unknown key \"nobody\""),
+    ];
+    for (loaded, expected) in cases {
+        let stop = loaded.expect_err(expected);
+        assert!(stop.message.contains(expected), "{} should contain {expected}", stop.message);
+    }
+}

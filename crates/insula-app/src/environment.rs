@@ -1,0 +1,36 @@
+//! The only place that reads the environment.
+
+use std::collections::BTreeMap;
+
+/// What a variable of ours begins with.
+pub(crate) const PREFIX: &str = "INSULA_";
+
+/// What the environment says, read once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    /// Variables that begin with [`PREFIX`] and are not empty, by their whole name.
+    pub ours: BTreeMap<String, String>,
+    /// `NO_COLOR` is set, or the terminal says that it is dumb.
+    pub without_colour: bool,
+}
+
+impl Environment {
+    /// Reads it. A variable that is not text is none of ours.
+    pub(crate) fn read() -> Self {
+        let mut environment = Self::default();
+        // Not `vars`, which panics over a variable that is not Unicode.
+        for (name, value) in std::env::vars_os() {
+            let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+            match name {
+                _ if value.is_empty() => {}
+                "NO_COLOR" => environment.without_colour = true,
+                "TERM" if value == "dumb" => environment.without_colour = true,
+                _ if name.starts_with(PREFIX) => {
+                    environment.ours.insert(name.to_owned(), value.to_owned());
+                }
+                _ => {}
+            }
+        }
+        environment
+    }
+}

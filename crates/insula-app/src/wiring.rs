@@ -1,0 +1,88 @@
+//! Storage, agents and engine, put together from the settings.
+
+use std::{
+    fs::DirBuilder,
+    path::{Path, PathBuf},
+};
+
+use insula_engine::{ExecutionEngineFactory, Limits};
+use insula_infra::Backend;
+use insula_sqlite::{Options, SqliteBackend, Synchronous};
+
+use crate::{
+    catalog,
+    config::{Settings, Sync},
+    exit::{Kind, Stop},
+};
+
+/// Where the reports of agents are written.
+pub(crate) fn reports(settings: &Settings) -> PathBuf {
+    settings.data_dir.join("reports")
+}
+
+/// Everything that runs need, on the configured database, which is made if there is none.
+///
+/// # Errors
+/// When the data folder or the database cannot be used.
+pub(crate) fn factory(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
+    let agents = catalog::agents()?;
+    let backend = writable(settings)?;
+    let tools = catalog::tools(&reports(settings));
+    Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+}
+
+/// The configured database, for a command that writes: made if there is none.
+///
+/// # Errors
+/// As [`factory`].
+pub(crate) fn writable(settings: &Settings) -> Result<Backend, Stop> {
+    make_private(&settings.data_dir)?;
+    Ok(database(settings).open()?.into_backend())
+}
+
+/// The configured database, for a command that only reads; `None` when there is none yet.
+///
+/// # Errors
+/// When there is one that cannot be used.
+pub(crate) fn existing(settings: &Settings) -> Result<Option<Backend>, Stop> {
+    if !settings.database.exists() {
+        return Ok(None);
+    }
+    Ok(Some(database(settings).readers(1).open()?.into_backend()))
+}
+
+fn database(settings: &Settings) -> Options {
+    let synchronous = match settings.sync {
+        Sync::Full => Synchronous::Full,
+        Sync::Normal => Synchronous::Normal,
+    };
+    SqliteBackend::at(&settings.database).synchronous(synchronous)
+}
+
+/// Makes a folder, and those above it, that only this user may enter.
+///
+/// # Errors
+/// When it cannot be made, or is no folder.
+pub(crate) fn make_private(folder: &Path) -> Result<(), Stop> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder).map_err(|error| {
+        Stop::new(Kind::Storage, format!("the data folder {} cannot be made", folder.display()))
+            .because(error)
+            .advise("give this user write access to the folder above it, or another place with --data-dir")
+    })
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let ours = &settings.limits;
+    Limits {
+        engines: ours.engines,
+        running: ours.running,
+        waiting: ours.waiting,
+        tool_calls: ours.tool_calls,
+        run_time: ours.run_time,
+        grace: ours.grace,
+        ..Limits::default()
+    }
+}
