@@ -59,7 +59,7 @@ async fn as_they_happen(factory: &insula_engine::ExecutionEngineFactory, time: D
             let (mut context, until) = (context, Instant::now() + time);
             let mut written = 0_u64;
             while Instant::now() < until {
-                written += engine.execute_agent(&context, "chatty", json!(null)).await?.usage.events + 1;
+                written += engine.execute_agent(&context, "chatty", json!(null)).await?.usage.events;
                 context = context.next_run();
             }
             anyhow::Ok(written)
