@@ -68,6 +68,47 @@ pub struct Append {
     pub payloads: Vec<Payload>,
 }
 
+impl Append {
+    /// Whether it says one thing. An end and its event are one fact, and neither is taken without the other; a run that
+    /// it creates is the one of its lease. Every backend asks this before it writes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAppend`] with what does not fit.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.end_problem().or_else(|| self.creation_problem()) {
+            Some(problem) => Err(Error::InvalidAppend { run: self.lease.header.run.clone(), problem }),
+            None => Ok(()),
+        }
+    }
+
+    fn end_problem(&self) -> Option<&'static str> {
+        let mut terminal = self.events.iter().map(|event| event.kind).filter(|kind| kind.is_terminal());
+        let last_is_terminal = self.events.last().is_some_and(|event| event.kind.is_terminal());
+        match (terminal.next(), self.change.as_ref().and_then(RunChange::terminal_event)) {
+            (None, None) => None,
+            (None, Some(_)) => Some("it ends the run without a terminal event"),
+            (Some(_), None) => Some("it has a terminal event and does not end the run"),
+            (Some(kind), Some(end)) if kind != end => Some("its terminal event is that of another end"),
+            _ if terminal.next().is_some() => Some("it has a second terminal event"),
+            _ if !last_is_terminal => Some("something follows its terminal event"),
+            _ => None,
+        }
+    }
+
+    fn creation_problem(&self) -> Option<&'static str> {
+        let (new, _) = self.create.as_ref()?;
+        if new.header != self.lease.header {
+            Some("it creates another run than that of its lease")
+        } else if self.lease.token != 1 {
+            Some("the first token of a created run is 1")
+        } else if self.after != 0 {
+            Some("a run that it creates has no events before")
+        } else {
+            None
+        }
+    }
+}
+
 /// An append is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {

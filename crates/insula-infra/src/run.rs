@@ -5,7 +5,7 @@ use std::sync::Arc;
 use insula_context::{CancelReason, Timestamp};
 use serde::{Serialize, Serializer};
 
-use crate::{RawJson, RunHeader};
+use crate::{EventType, RawJson, RunHeader};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -183,6 +183,16 @@ pub enum RunChange {
 }
 
 impl RunChange {
+    /// The event that goes with it, if it is an end.
+    pub const fn terminal_event(&self) -> Option<EventType> {
+        match self {
+            Self::Completed { .. } => Some(EventType::AgentCompleted),
+            Self::Failed(_) => Some(EventType::AgentFailed),
+            Self::Cancelled(_) => Some(EventType::AgentCancelled),
+            Self::Running | Self::Waiting { .. } => None,
+        }
+    }
+
     /// The status that the run has after this.
     pub const fn status(&self) -> RunStatus {
         match self {

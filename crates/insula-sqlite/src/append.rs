@@ -4,7 +4,7 @@
 //! transaction. A run that is created and ended by the same append is written once, in its final state.
 
 use insula_context::Timestamp;
-use insula_infra::{Append, Committed, Error, EventType, LocalSignals, NewRun, Payload, RunChange, RunStatus, Signals};
+use insula_infra::{Append, Committed, Error, LocalSignals, NewRun, Payload, RunChange, RunStatus, Signals};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -280,45 +280,4 @@ fn keep_payloads(tx: &Tx<'_>, owner: i64, payloads: &[Payload]) -> rusqlite::Res
         tx.connection.prepare_cached(KEEP)?.execute(params![owner, hash.as_bytes(), &bytes[..]])?;
     }
     Ok(())
-}
-
-/// An end and its event are one fact: neither is taken without the other.
-pub(crate) fn check(append: &Append) -> Result<(), Error> {
-    let end = append.change.as_ref().and_then(terminal_event);
-    let mut terminal = append.events.iter().map(|event| event.kind).filter(|kind| kind.is_terminal());
-    let last = append.events.last().map(|event| event.kind).filter(|kind| kind.is_terminal());
-    let problem = match (terminal.next(), end) {
-        (None, None) => return check_creation(append),
-        (None, Some(_)) => "it ends the run without a terminal event",
-        (Some(_), None) => "it has a terminal event and does not end the run",
-        (Some(kind), Some(end)) if kind != end => "its terminal event is that of another end",
-        _ if terminal.next().is_some() => "it has a second terminal event",
-        _ if last.is_none() => "something follows its terminal event",
-        _ => return check_creation(append),
-    };
-    Err(Error::InvalidAppend { run: append.lease.header.run.clone(), problem })
-}
-
-fn check_creation(append: &Append) -> Result<(), Error> {
-    let Some((new, _)) = &append.create else { return Ok(()) };
-    let refused = |problem| Err(Error::InvalidAppend { run: append.lease.header.run.clone(), problem });
-    if new.header != append.lease.header {
-        return refused("it creates another run than that of its lease");
-    }
-    if append.lease.token != 1 {
-        return refused("the first token of a created run is 1");
-    }
-    if append.after != 0 {
-        return refused("a run that it creates has no events before");
-    }
-    Ok(())
-}
-
-fn terminal_event(change: &RunChange) -> Option<EventType> {
-    match change.status() {
-        RunStatus::Completed => Some(EventType::AgentCompleted),
-        RunStatus::Failed => Some(EventType::AgentFailed),
-        RunStatus::Cancelled => Some(EventType::AgentCancelled),
-        _ => None,
-    }
 }

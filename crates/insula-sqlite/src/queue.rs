@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
 use crate::{
-    append::{self, Writing},
+    append::Writing,
     claim,
     error::{File, Stop},
     log,
@@ -56,7 +56,7 @@ impl RunQueue for Store {
     }
 
     fn append(&self, append: Append) -> Commit {
-        if let Err(refusal) = append::check(&append) {
+        if let Err(refusal) = append.check() {
             return Commit::ready(Err(refusal));
         }
         let (sender, receiver) = oneshot::channel();

@@ -9,12 +9,12 @@ use super::{
     owner::{Holder, Logged, Owner, Place, Run, Thread},
     store::{Shard, Store},
 };
-use crate::{Append, Committed, Error, EventType, NewEvent, NewRun, RunChange, RunRecord, RunStatus};
+use crate::{Append, Committed, Error, NewEvent, NewRun, RunChange, RunRecord, RunStatus};
 
 impl Store {
     /// Checks, creates if wanted, writes. Nothing has changed when it fails.
     pub(super) fn write(&self, mut append: Append) -> Result<Committed, Error> {
-        check(&append)?;
+        append.check()?;
         let create = append.create.take();
         let header = Arc::clone(&append.lease.header);
         let mut shard = self.shards.lock(&header.scope);
@@ -93,47 +93,6 @@ impl Store {
             Some(at) => self.set_alarm(scope, owner, run, at),
             None => {}
         }
-    }
-}
-
-/// An end and its event are one fact: neither is taken without the other.
-fn check(append: &Append) -> Result<(), Error> {
-    let end = append.change.as_ref().and_then(terminal_event);
-    let mut terminal = append.events.iter().map(|event| event.kind).filter(|kind| kind.is_terminal());
-    let last = append.events.last().map(|event| event.kind).filter(|kind| kind.is_terminal());
-    let problem = match (terminal.next(), end) {
-        (None, None) => return check_creation(append),
-        (None, Some(_)) => "it ends the run without a terminal event",
-        (Some(_), None) => "it has a terminal event and does not end the run",
-        (Some(kind), Some(end)) if kind != end => "its terminal event is that of another end",
-        _ if terminal.next().is_some() => "it has a second terminal event",
-        _ if last.is_none() => "something follows its terminal event",
-        _ => return check_creation(append),
-    };
-    Err(Error::InvalidAppend { run: append.lease.header.run.clone(), problem })
-}
-
-fn check_creation(append: &Append) -> Result<(), Error> {
-    let Some((new, _)) = &append.create else { return Ok(()) };
-    let run = append.lease.header.run.clone();
-    if new.header != append.lease.header {
-        return Err(Error::InvalidAppend { run, problem: "it creates another run than that of its lease" });
-    }
-    if append.lease.token != 1 {
-        return Err(Error::InvalidAppend { run, problem: "the first token of a created run is 1" });
-    }
-    if append.after != 0 {
-        return Err(Error::InvalidAppend { run, problem: "a run that it creates has no events before" });
-    }
-    Ok(())
-}
-
-fn terminal_event(change: &RunChange) -> Option<EventType> {
-    match change {
-        RunChange::Completed { .. } => Some(EventType::AgentCompleted),
-        RunChange::Failed(_) => Some(EventType::AgentFailed),
-        RunChange::Cancelled(_) => Some(EventType::AgentCancelled),
-        RunChange::Running | RunChange::Waiting { .. } => None,
     }
 }
 
