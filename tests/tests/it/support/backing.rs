@@ -35,10 +35,6 @@ impl Backing {
         }
     }
 
-    pub(crate) fn has_database(&self) -> bool {
-        matches!(self, Self::Sqlite(_))
-    }
-
     /// Tells a story on an island of its own and then looks at every log.
     pub(crate) async fn tell<F: Future<Output = ()>>(self, story: impl FnOnce(Island) -> F) {
         let backend = self.open(Arc::new(SystemClock::new()));
@@ -72,6 +68,23 @@ macro_rules! on_every_backend {
     )*};
 }
 
+/// One test per backend with a database for agents' own tables: `name::sqlite`.
+macro_rules! on_every_database {
+    ($($(#[$meta:meta])* async fn $name:ident($island:ident: $kind:ident) $story:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            async fn story($island: $kind) $story
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                $crate::support::Backing::sqlite().tell(story).await;
+            }
+        }
+    )*};
+}
+
 /// A test in virtual time: waiting costs nothing, and what waits longest comes last. Memory only, because a database's
 /// own threads know nothing of virtual time.
 macro_rules! in_virtual_time {
@@ -88,4 +101,4 @@ macro_rules! in_virtual_time {
     )*};
 }
 
-pub(crate) use {in_virtual_time, on_every_backend};
+pub(crate) use {in_virtual_time, on_every_backend, on_every_database};

@@ -29,12 +29,17 @@ impl Gate {
             agent_fn(move |session, input| {
                 let gate = gate.clone();
                 async move {
-                    let _inside = gate.inside.enter();
-                    gate.open.acquire().await.expect("a gate is never closed").forget();
+                    gate.pass().await;
                     Ok(json!({"echo": input, "marker": session.marker()}))
                 }
             })
         })
+    }
+
+    /// Stands at the gate until it is let through.
+    pub(crate) async fn pass(&self) {
+        let _inside = self.inside.enter();
+        self.open.acquire().await.expect("a gate is never closed").forget();
     }
 
     /// Waits until that many stand at the gate.
