@@ -63,6 +63,7 @@ pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;
 pub use factory::{ExecutionEngineFactory, FactoryBuilder, RunRequest};
+pub use insula_infra::{Backend, MemoryBackend};
 pub use lanes::AgentThreads;
 pub use limits::Limits;
 pub use outcome::{End, Outcome, RunSummary};
