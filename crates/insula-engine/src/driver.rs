@@ -225,7 +225,9 @@ impl Driver {
 
     /// Drops the agent's future and waits until it is gone, but not longer than the grace time.
     async fn stop_agent(&mut self) {
-        self.run.canceller.cancel(CancelReason::new("engine", "the run is over"));
+        // What stands below is told who stopped it, when somebody did.
+        let why = self.run.context.cancellation().reason();
+        self.run.canceller.cancel(why.unwrap_or_else(|| CancelReason::new("engine", "the run is over")));
         let Some(agent) = self.agent.take() else { return };
         let platform = &self.run.platform;
         if tokio::time::timeout(platform.limits().grace, agent.stop()).await.is_err() {

@@ -1,12 +1,15 @@
 //! One run's way into the log: what is said is gathered, written in order, and awaited only where somebody outside is
 //! about to see an effect.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use insula_context::{Clock, Timestamp};
 use insula_infra::{Append, Commit, Error, EventType, Lease, NewEvent, NewRun, Payload, RunChange, RunQueue};
 use serde::Serialize;
-use std::time::Duration;
 
 use crate::events;
 
@@ -16,8 +19,8 @@ pub(crate) struct Journal {
     clock: Arc<dyn Clock>,
     lease: Lease,
     pending: Mutex<Pending>,
-    /// Held while a commit is awaited, so that whoever comes second waits for the same one.
-    committing: tokio::sync::Mutex<()>,
+    /// Commits that are awaited. Held meanwhile, so that whoever comes second waits for the same ones.
+    committing: tokio::sync::Mutex<VecDeque<Commit>>,
 }
 
 #[derive(Default)]
@@ -31,6 +34,8 @@ struct Pending {
     said: u64,
     /// Whether anything was said through this journal.
     touched: bool,
+    /// The write that creates the run: why that one failed is why all others do.
+    created: Option<Commit>,
     last: Option<Commit>,
     last_at: Option<Timestamp>,
     /// Calls whose guard is open, oldest first.
@@ -59,13 +64,13 @@ impl Journal {
         life: Duration,
     ) -> Self {
         let pending = Pending { create: Some((run, life)), ..Pending::default() };
-        Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::new(()) }
+        Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::default() }
     }
 
     /// The journal of a run that exists and has `events` events.
     pub(crate) fn resume(queue: Arc<dyn RunQueue>, clock: Arc<dyn Clock>, lease: Lease, events: u64) -> Self {
         let pending = Pending { handed: events, said: events, ..Pending::default() };
-        Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::new(()) }
+        Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::default() }
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -126,25 +131,33 @@ impl Journal {
             payloads: std::mem::take(&mut pending.payloads),
         };
         pending.handed = pending.said;
+        let creates = append.create.is_some();
+        let commit = Some(self.queue.append(append));
         // An earlier commit need not be kept: this one fails if that one did.
-        pending.last = Some(self.queue.append(append));
+        *(if creates { &mut pending.created } else { &mut pending.last }) = commit;
     }
 
     /// Hands everything over and waits until it is durable.
     ///
     /// Cancellation safe: what was handed over is written all the same.
     pub(crate) async fn commit(&self) -> Result<(), Error> {
-        let _turn = self.committing.lock().await;
+        let mut awaited = self.committing.lock().await;
         self.flush();
-        let (last, failed) = {
+        {
             let mut pending = self.pending();
-            (pending.last.take(), pending.failed.clone())
-        };
-        match (last, failed) {
-            (_, Some(error)) => Err(error),
-            (Some(commit), None) => commit.await.map(|_| ()).inspect_err(|e| self.pending().failed = Some(e.clone())),
-            (None, None) => Ok(()),
+            if let Some(error) = &pending.failed {
+                return Err(error.clone());
+            }
+            let commits = [pending.created.take(), pending.last.take()];
+            awaited.extend(commits.into_iter().flatten());
         }
+        // They stay until they are answered, so that a dropped call leaves none behind that nobody waits for.
+        while let Some(commit) = awaited.front_mut() {
+            let answer = commit.await;
+            awaited.pop_front();
+            answer.inspect_err(|error| self.pending().failed = Some(error.clone()))?;
+        }
+        Ok(())
     }
 
     /// Refuses everything but the end from now on, and says which calls are still open.
