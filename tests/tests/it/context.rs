@@ -8,8 +8,8 @@ use std::{
 use futures::future::join_all;
 use insula_agent::agent_fn;
 use insula_context::{
-    Cleanup, ConnectionId, Error, MAX_DEPTH, RequestId, RunId, ScopeIssuer, SessionId, TenantId,
-    ThreadId, TraceContext, UserExecutionContext, UserId, UserScope,
+    Cleanup, ConnectionId, Error, MAX_DEPTH, RequestId, RunId, ScopeIssuer, SessionId, TenantId, ThreadId,
+    TraceContext, UserExecutionContext, UserId, UserScope,
     context::RESERVED_KEYS,
     id::{MAX_BYTES, PLACEHOLDERS},
 };
@@ -180,7 +180,8 @@ fn ctx_7_a_reserved_key_is_refused_by_name_in_either_map() {
         assert!(RESERVED_KEYS.contains(&key), "{key} is not on the list");
     }
     for key in RESERVED_KEYS {
-        let builder = || UserExecutionContext::builder(user("ada"), ThreadId::new("t").unwrap(), RunId::new("r").unwrap());
+        let builder =
+            || UserExecutionContext::builder(user("ada"), ThreadId::new("t").unwrap(), RunId::new("r").unwrap());
         for refused in [builder().data(*key, "x").build(), builder().audit(*key, "x").build()] {
             let refused = refused.unwrap_err();
             assert_eq!(refused, Error::ReservedKey { key: (*key).to_owned() });
@@ -197,7 +198,8 @@ async fn ctx_9_a_hundred_contexts_of_twenty_users_share_nothing() {
             tokio::spawn(async move {
                 let thread = ThreadId::new(format!("t-{n}")).unwrap();
                 let mine = format!("{owner} {n}");
-                let builder = UserExecutionContext::builder(owner.clone(), thread, RunId::new(format!("r-{n}")).unwrap());
+                let builder =
+                    UserExecutionContext::builder(owner.clone(), thread, RunId::new(format!("r-{n}")).unwrap());
                 (owner, mine.clone(), builder.data("mine", mine).build().unwrap())
             })
         })
@@ -270,7 +272,8 @@ fn ctx_10_a_guard_that_fails_is_named_and_does_not_stop_the_rest() {
 
 #[test]
 fn ctx_13_the_audit_view_says_who_and_where_and_holds_no_content() {
-    let trace = TraceContext { trace_id: "0af7651916cd43dd8448eb211c80319c".into(), span_id: "b7ad6b7169203331".into() };
+    let trace =
+        TraceContext { trace_id: "0af7651916cd43dd8448eb211c80319c".into(), span_id: "b7ad6b7169203331".into() };
     let context = UserExecutionContext::builder(user("ada"), ThreadId::new("t").unwrap(), RunId::new("r").unwrap())
         .session(SessionId::new("login-7").unwrap())
         .request(RequestId::new("req-1").unwrap())
@@ -283,12 +286,15 @@ fn ctx_13_the_audit_view_says_who_and_where_and_holds_no_content() {
         .build()
         .unwrap();
     let view = serde_json::to_value(context.child("summarise").unwrap().audit_view()).unwrap();
-    for (key, value) in [("tenant_id", "acme"), ("user_id", "ada"), ("session_id", "login-7"), ("operation", "summarise")] {
+    for (key, value) in
+        [("tenant_id", "acme"), ("user_id", "ada"), ("session_id", "login-7"), ("operation", "summarise")]
+    {
         assert_eq!(view[key], value);
     }
     assert_eq!(view["parent_request_id"], "req-1");
     assert_eq!(view["trace"]["trace_id"], "0af7651916cd43dd8448eb211c80319c");
-    let audit = json!({"client_address": "192.0.2.7", "correlation_id": "corr-9", "method": "POST", "path": "/v1/runs"});
+    let audit =
+        json!({"client_address": "192.0.2.7", "correlation_id": "corr-9", "method": "POST", "path": "/v1/runs"});
     assert_eq!(view["audit"], audit);
     assert!(!view.to_string().contains("canary"), "{view}");
     assert!(!format!("{context:?}").contains("canary"), "{context:?}");

@@ -113,7 +113,10 @@ async fn steady_cost_the_last_page_of_a_long_thread_is_as_long_as_it_was_asked_f
         let head = log.thread_events(&ada, &thread, 0, 1).await.unwrap().unwrap().head;
         assert_eq!(head, 100 * 9);
         let page = log.thread_events(&ada, &thread, head - 5, 100).await.unwrap().unwrap();
-        assert_eq!(page.events.iter().map(|event| event.seq).collect::<Vec<_>>(), (head - 4..=head).collect::<Vec<_>>());
+        assert_eq!(
+            page.events.iter().map(|event| event.seq).collect::<Vec<_>>(),
+            (head - 4..=head).collect::<Vec<_>>()
+        );
         assert!(words(&page.events).ends_with("}]"));
     }
 }

@@ -133,7 +133,7 @@ on_every_backend! {
         }));
         let island = island.class(risky);
         let dice = SeededIds::new(7);
-        let panics: Vec<bool> = (0..100).map(|_| dice.random() % 3 == 0).collect();
+        let panics: Vec<bool> = (0..100).map(|_| dice.random().is_multiple_of(3)).collect();
         let users = island.users(10);
         let runs = panics.iter().enumerate().map(|(n, panics)| {
             let input = if *panics { json!(true) } else { json!(n) };

@@ -2,7 +2,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test may stop at the first surprise, plays the authenticator, and looks at the real clock for deadlines"
+    clippy::print_stdout,
+    reason = "a test may stop at the first surprise, plays the authenticator, and says what it measured"
 )]
 
 mod support;

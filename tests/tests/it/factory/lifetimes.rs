@@ -60,8 +60,9 @@ on_every_backend! {
         for name in ["first", "fails", "second", "panics", "last"] {
             engine.defer(name, note(&order, name));
         }
-        let failures: Vec<_> = engine.shutdown().iter().map(|failure| (failure.name, failure.message.clone())).collect();
-        assert_eq!(failures, [("panics", "it panics".to_owned()), ("fails", "it fails".to_owned())]);
+        let failures = engine.shutdown();
+        let failures: Vec<_> = failures.iter().map(|failure| (failure.name, &*failure.message)).collect();
+        assert_eq!(failures, [("panics", "it panics"), ("fails", "it fails")]);
         assert_eq!(*order.lock().unwrap(), ["last", "panics", "second", "fails", "first"]);
         assert!(engine.shutdown().is_empty() && engine.is_shut_down());
         assert_eq!(order.lock().unwrap().len(), 5, "a guard ran twice");

@@ -43,7 +43,8 @@ pub(super) fn with_the_cast(island: Island) -> Island {
             Ok(repeated)
         })
     });
-    let wail = AgentClass::new("wail", "1", || agent_fn(|_, input| async move { Err(Error::failed(input.to_string())) }));
+    let wail =
+        AgentClass::new("wail", "1", || agent_fn(|_, input| async move { Err(Error::failed(input.to_string())) }));
     let burst = AgentClass::new("burst", "1", || agent_fn(|_, input| async move { panic!("{input}") }));
     let repeat = ToolSpec::new::<Repeat>("repeat").effect(Effect::Idempotent);
     let repeat = tool_fn(repeat, |_, Repeat { text }| async move { Ok(text) });
@@ -61,7 +62,8 @@ impl Person {
         builder.data("mine", self.secret.clone()).build().unwrap()
     }
 
-    /// Plants the secret wherever an agent can put one: state, cache, rows, events, payloads, errors, panics, the queue.
+    /// Plants the secret wherever an agent can put one: state, cache, rows, events, payloads, errors, panics, the
+    /// queue.
     pub(super) async fn live(&self, island: &Island) {
         let context = self.context();
         let engine = island.engine(&context);
@@ -100,7 +102,7 @@ impl Person {
     }
 }
 
-/// Uses the victim's own ids through this user's handles. An answer that is not "there is none" is told as a leak would be.
+/// Uses the victim's own ids through this user's handles. An answer that is not "there is none" is told as a leak.
 async fn pry_by_id(engine: &UserExecutionEngine, island: &Island, victim: &Person) -> Vec<(&'static str, String)> {
     let (mine, factory) = (engine.context().scope(), island.factory());
     let mut said = Vec::new();

@@ -21,7 +21,7 @@ impl Backing {
         Self::Sqlite(tempfile::tempdir().expect("a folder for the database"))
     }
 
-    /// A fresh backend of this kind, whose leases and windows are counted by `clock`. On SQLite, the same file each time.
+    /// A backend of this kind, whose leases and windows are counted by `clock`. On SQLite, the same file each time.
     pub(crate) fn open(&self, clock: Arc<dyn Clock>) -> Backend {
         match self {
             Self::Memory => MemoryBackend::with(clock).into_backend(),

@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::{context, log, people};
 
-/// An engine with everything that it needs. Change it first ([`Island::limits`], [`Island::class`], …), then use it: with
-/// the first use it is built.
+/// An engine with everything that it needs. Change it first ([`Island::limits`], [`Island::class`], …), then use it:
+/// with the first use it is built.
 pub(crate) struct Island {
     backend: Backend,
     classes: Vec<AgentClass>,
@@ -104,8 +104,8 @@ impl Island {
         &self.backend
     }
 
-    /// Makes the witness look at this user's logs as well. Done by itself for users of [`Island::users`] and for whoever
-    /// has an engine from [`Island::engine`].
+    /// Makes the witness look at this user's logs as well. Done by itself for users of [`Island::users`] and for
+    /// whoever has an engine from [`Island::engine`].
     pub(crate) fn knows(&self, scope: &UserScope) {
         self.known.lock().unwrap().insert(scope.clone());
     }

@@ -1,7 +1,7 @@
 //! What every suite stands on: an island of its own, people, whole logs, and what must hold for every run.
 //!
-//! A test is `on_every_backend! { async fn id_promise(island: Island) { … } }`. When its story is told, the log of every
-//! run of every user that the island knows is held against the invariants of [`log`].
+//! A test is `on_every_backend! { async fn id_promise(island: Island) { … } }`. When its story is told, the log of
+//! every run of every user that the island knows is held against the invariants of [`log`].
 
 mod alone;
 mod backing;
