@@ -78,8 +78,6 @@ fn perf_3_a_thousand_live_engines_of_a_thousand_users_take_less_than_five_megaby
 #[test]
 fn steady_cost_a_late_turn_of_a_thread_takes_the_disk_what_an_early_one_took() {
     let backing = Backing::sqlite();
-    let Backing::Sqlite(folder) = &backing else { panic!("{backing:?}") };
-    let file = folder.path().join("insula.db");
     let ada = user("ada");
     let thread = ThreadId::new("a-long-talk").unwrap();
     // The file as it is once it is closed: without a log beside it that hides how large it is.
@@ -92,7 +90,7 @@ fn steady_cost_a_late_turn_of_a_thread_takes_the_disk_what_an_early_one_took() {
                 assert!(outcome.is_success());
             }
         });
-        std::fs::metadata(&file).unwrap().len()
+        std::fs::metadata(backing.closed()).unwrap().len()
     };
     let sizes: Vec<u64> = [100, 200, 200, 200].into_iter().map(size_after).collect();
     let (early, late) = (sizes[1] - sizes[0], sizes[3] - sizes[2]);

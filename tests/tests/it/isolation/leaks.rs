@@ -46,7 +46,8 @@ async fn iso_3_a_database_that_leaks_is_caught() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn iso_3_a_log_that_leaks_is_caught() {
     let log = |backend: &mut Backend, leaking: Backend| {
-        (backend.queue, backend.runs, backend.log) = (leaking.queue, leaking.runs, leaking.log);
+        (backend.queue, backend.runs) = (leaking.queue, leaking.runs);
+        (backend.log, backend.signals) = (leaking.log, leaking.signals);
     };
     let places = places(log).await;
     for place in ["event", "run", "payload", "thread", "run events", "wait", "cancel"] {

@@ -22,7 +22,8 @@ on_every_backend! {
     }
 
     async fn iso_3_the_operators_log_knows_secrets_from_their_owners_panics_alone(island: Island) {
-        tracing::info!("canary-0 shows that somebody listens: {:?}", captured().len());
+        captured();
+        tracing::info!("canary-0 shows that somebody listens");
         let sights = tell(island).await;
         let lines = captured();
         assert!(lines.iter().any(|line| line.contains("canary-0 shows")), "nobody listened");

@@ -1,6 +1,6 @@
 //! The backends that a story is told on.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use insula_context::{Clock, SystemClock};
 use insula_infra::{Backend, MemoryBackend};
@@ -33,6 +33,20 @@ impl Backing {
                 .expect("the database opens")
                 .into_backend(),
         }
+    }
+
+    /// Waits until the file is closed, and with it whole: what was written beside it is in it then. The last thread that
+    /// holds it may be a moment behind the runtime that it was used on.
+    pub(crate) fn closed(&self) -> PathBuf {
+        let Self::Sqlite(folder) = self else { panic!("memory has no file") };
+        let beside = folder.path().join("insula.db-wal");
+        for _ in 0..20_000 {
+            if !beside.exists() {
+                return folder.path().join("insula.db");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("somebody holds the file open");
     }
 
     /// Tells a story on an island of its own and then looks at every log.
