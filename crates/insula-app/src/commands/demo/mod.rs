@@ -25,13 +25,13 @@ pub(super) async fn demo(desk: &Desk<'_>, args: DemoArgs) -> Result<(), Stop> {
     let cast = cast::invent(args.rows, &settings)?;
     let factory = wiring::factory(&settings)?;
     let played = stage::play(desk, &factory, &cast).await?;
+    if played.interrupted {
+        return Err(Stop::new(Kind::Interrupted, "the runs were cancelled"));
+    }
     let evidence = evidence::gather(&factory, &settings, &cast, &played).await?;
     drop(factory);
     let verdict = verdict::of(&evidence, &cast);
     verdict::print(desk, &evidence, &verdict, place.kept.as_deref())?;
-    if played.interrupted {
-        return Err(Stop::new(Kind::Interrupted, "the runs were cancelled"));
-    }
     if verdict.holds() { Ok(()) } else { Err(Stop::failed(verdict.complaint())) }
 }
 

@@ -1,0 +1,14 @@
+//! The binary `insula`, driven as a user drives it: arguments in, output and exit codes out.
+//!
+//! It is the binary of the last `cargo build`; `cargo xtask test` builds the workspace before it runs anything.
+
+#[path = "cli/configuration.rs"]
+mod configuration;
+#[path = "cli/harness.rs"]
+mod harness;
+#[path = "cli/looking.rs"]
+mod looking;
+#[path = "cli/running.rs"]
+mod running;
+#[path = "cli/stopping.rs"]
+mod stopping;
