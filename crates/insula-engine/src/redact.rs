@@ -70,17 +70,42 @@ pub(crate) fn message(text: &str) -> String {
     line.split_inclusive(char::is_whitespace).map(without_path).collect()
 }
 
-/// A word that looks like a path of the machine is replaced; the punctuation around it stays.
+/// A word in which whatever looks like a path of the machine is replaced; what is around it stays.
 fn without_path(word: &str) -> Cow<'_, str> {
-    let start = word.find(|c: char| c.is_alphanumeric() || "/~\\".contains(c)).unwrap_or(word.len());
-    let body = &word[start..];
-    let windows = body.as_bytes().get(1..3).is_some_and(|rest| rest == b":\\");
-    let unix = body.starts_with('/') && body.len() > 1 && body[1..].contains('/');
-    if !(windows || unix || body.starts_with("~/")) {
+    let Some(start) = word.char_indices().map(|(at, _)| at).find(|at| is_path(&word[..*at], &word[*at..])) else {
         return Cow::Borrowed(word);
+    };
+    let path = token(&word[start..]).trim_end_matches(|c: char| !(c.is_alphanumeric() || "/\\".contains(c)));
+    let rest = without_path(&word[start + path.len()..]);
+    Cow::Owned(format!("{}[path]{rest}", &word[..start]))
+}
+
+/// What belongs together: up to a space, a quote, a bracket or a comma.
+fn token(text: &str) -> &str {
+    let end = text.find(|c: char| c.is_whitespace() || "\"'`()[]{}<>,;|".contains(c));
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// Whether a path begins here: an absolute one, or a relative one that ends with a file.
+fn is_path(before: &str, here: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || "/\\.~_-".contains(c);
+    if before.chars().next_back().is_some_and(inside) {
+        return false;
     }
-    let end = body.trim_end_matches(|c: char| !(c.is_alphanumeric() || "/\\".contains(c))).len();
-    Cow::Owned(format!("{}[path]{}", &word[..start], &body[end..]))
+    let token = token(here);
+    let address = before.ends_with(':') && token.starts_with("//") && !before.ends_with("file:");
+    let unix = token.starts_with('/') && token[1..].contains('/') && !address;
+    let windows = token.as_bytes().get(1..3).is_some_and(|rest| rest == b":\\") || token.starts_with("\\\\");
+    unix || windows || token.starts_with("~/") || is_relative(token)
+}
+
+fn is_relative(token: &str) -> bool {
+    let Some((folder, file)) = token.rsplit_once('/') else { return false };
+    let extension = file.split(':').next().and_then(|file| file.rsplit_once('.'));
+    let named = extension.is_some_and(|(name, end)| {
+        !name.is_empty() && (1..=4).contains(&end.len()) && end.chars().all(char::is_alphabetic)
+    });
+    named && !folder.contains(':')
 }
 
 #[cfg(test)]
@@ -114,6 +139,9 @@ mod tests {
             ("cannot open '/srv/data/users/ada.db': denied", "cannot open '[path]': denied"),
             ("see C:\\temp\\x.log", "see [path]"),
             ("rate is 3/4 and/or https://example.org/a/b", "rate is 3/4 and/or https://example.org/a/b"),
+            ("open(/srv/a/b.db), path=/srv/c/d: \"/e/f\"", "open([path]), path=[path]: \"[path]\""),
+            ("at file:///srv/a and src/main.rs:7:9.", "at file:[path] and [path]."),
+            ("text/html or 1.5/2.5 on 1/2/2026", "text/html or 1.5/2.5 on 1/2/2026"),
             ("failed\nstack backtrace:\n 0: main", "failed"),
             ("", "no message"),
         ];
