@@ -1,1 +1,0 @@
-//! One user's engine.

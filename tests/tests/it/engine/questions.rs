@@ -1,0 +1,149 @@
+//! Questions to a human, pauses, and calls that are given up half-way.
+
+use std::time::Duration;
+
+use insula_agent::{Error, Question};
+use insula_context::UserExecutionContext;
+use insula_engine::Outcome;
+use insula_infra::Event;
+use insula_registry::AgentClass;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::stage::{class, data, log_of, nothing_is_left};
+use crate::support::{Island, context, in_virtual_time, kinds, on_every_backend, until};
+
+fn asking(question: Question) -> AgentClass {
+    class("asking", move |session, _| {
+        let question = question.clone();
+        async move {
+            let answer: Value = session.ask(question).await?;
+            Ok(json!({"answer": answer}))
+        }
+    })
+}
+
+/// Runs `asking` and answers as soon as there is a question.
+async fn answered(island: &Island, context: &UserExecutionContext, answer: Value) -> (Outcome, Vec<Event>) {
+    let engine = island.engine(context);
+    let reply = async {
+        until("there is a question", || island.factory().answer(context.scope(), context.run(), answer.clone())).await;
+    };
+    let (outcome, ()) = tokio::join!(engine.execute_agent(context, "asking", json!(1)), reply);
+    (outcome.unwrap(), log_of(island, context).await)
+}
+
+on_every_backend! {
+    async fn a_question_waits_for_its_answer_and_both_are_in_the_log(island: Island) {
+        let island = island.class(asking(Question::new("Refund 40 €?").choices(["yes", "no"])));
+        let ada = island.user("ada");
+        let context = context(&ada);
+        let (outcome, log) = answered(&island, &context, json!("yes")).await;
+        assert_eq!(outcome.result(), Some(&json!({"answer": "yes"})));
+        let expected = ["agent_started", "agent_waiting", "agent_resumed", "step_completed", "agent_completed"];
+        assert_eq!(kinds(&log), expected);
+        assert_eq!(data(&log[1])["question"]["choices"], json!(["yes", "no"]));
+        assert_eq!(data(&log[3])["result"], "yes");
+        assert!(!island.factory().answer(&ada, context.run(), json!("no")), "it is answered already");
+    }
+
+    async fn an_answer_that_is_no_choice_is_refused_with_the_choices(island: Island) {
+        let island = island.class(asking(Question::new("Refund?").choices(["yes", "no"])));
+        let ada = island.user("ada");
+        let (outcome, _) = answered(&island, &context(&ada), json!("perhaps")).await;
+        assert_eq!(outcome.end.reason(), "error");
+        assert!(outcome.end.message().unwrap().contains("choose one of: yes, no"), "{outcome:?}");
+        nothing_is_left(&island, &[&ada]).await;
+    }
+
+    async fn nobody_answers_for_somebody_else(island: Island) {
+        let island = island.class(asking(Question::new("well?")));
+        let (ada, bob) = (island.user("ada"), island.user("bob"));
+        let context = context(&ada);
+        let engine = island.engine(&context);
+        let reply = async {
+            let mut events = engine.events(context.thread(), 0);
+            while !matches!(events.next().await.unwrap(), Some(insula_engine::StreamItem::Event(e))
+                if e.kind.as_str() == "agent_waiting") {}
+            assert!(!island.factory().answer(&bob, context.run(), json!("his")));
+            assert!(island.factory().answer(&ada, context.run(), json!("hers")));
+        };
+        let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "asking", json!(1)), reply);
+        assert_eq!(outcome.unwrap().result(), Some(&json!({"answer": "hers"})));
+    }
+}
+
+in_virtual_time! {
+    async fn an_expired_question_takes_its_default_or_fails(island: Island) {
+        let hour = Duration::from_secs(3_600);
+        let island = island.limits(|limits| limits.run_time = 2 * hour);
+        let with_default = class("asking", move |session, _| async move {
+            let question = Question::new("well?").expires(hour).or_else("no");
+            Ok(json!({"answer": session.ask::<Value>(question).await?}))
+        });
+        let without = class("pressing", move |session, _| async move {
+            session.ask::<Value>(Question::new("well?").expires(hour)).await
+        });
+        let island = island.class(with_default).class(without);
+        let ada = island.user("ada");
+        let began = Instant::now();
+        assert_eq!(island.run(&ada, "asking", json!(1)).await.result(), Some(&json!({"answer": "no"})));
+        assert_eq!(began.elapsed().as_secs(), 3_600);
+        let failed = island.run(&ada, "pressing", json!(1)).await;
+        assert_eq!(failed.end.message().unwrap(), "the question expired without an answer");
+    }
+
+    async fn a_pause_is_as_long_as_it_says_and_is_in_the_log(island: Island) {
+        let pausing = class("pausing", |session, _| async move {
+            session.sleep(Duration::from_secs(90)).await?;
+            Ok(json!(true))
+        });
+        let island = island.class(pausing);
+        let ada = island.user("ada");
+        let (context, began) = (context(&ada), Instant::now());
+        assert!(island.engine(&context).execute_agent(&context, "pausing", json!(1)).await.unwrap().is_success());
+        assert_eq!(began.elapsed().as_secs(), 90);
+        let log = log_of(&island, &context).await;
+        let expected = ["agent_started", "agent_waiting", "agent_resumed", "step_completed", "agent_completed"];
+        assert_eq!(kinds(&log), expected);
+        assert_eq!((&data(&log[1])["waiting_for"], &data(&log[2])["why"]), (&json!("timer"), &json!("timer")));
+    }
+
+    async fn an_agent_that_gives_up_waiting_goes_on_as_it_likes(island: Island) {
+        let impatient = class("impatient", |session, input| async move {
+            let question = session.ask::<Value>(Question::new("well?"));
+            let given_up = tokio::time::timeout(Duration::from_secs(5), question).await.is_err();
+            match input.as_str() {
+                Some("fail") => Err(Error::failed("nobody is there")),
+                Some("panic") => panic!("nobody is there"),
+                Some("silent") => Ok(Value::Null),
+                _ => Ok(json!({"given_up": given_up})),
+            }
+        });
+        let island = island.class(impatient);
+        let ada = island.user("ada");
+        let cases =
+            [("go on", "completed"), ("fail", "error"), ("panic", "panic"), ("silent", "returned_nothing")];
+        for (input, end) in cases {
+            let context = context(&ada);
+            let outcome = island.engine(&context).execute_agent(&context, "impatient", json!(input)).await.unwrap();
+            assert_eq!(outcome.end.reason(), end, "{outcome:?}");
+            assert!(!island.factory().answer(&ada, context.run(), json!("late")), "the question is gone");
+        }
+        nothing_is_left(&island, &[&ada]).await;
+    }
+
+    async fn two_pauses_side_by_side_take_as_long_as_the_longer_one(island: Island) {
+        let pausing = class("pausing", |session, _| async move {
+            let (short, long) = (Duration::from_secs(10), Duration::from_secs(30));
+            let (one, two) = tokio::join!(session.sleep(long), session.sleep(short));
+            (one?, two?);
+            Ok(json!(true))
+        });
+        let island = island.class(pausing);
+        let ada = island.user("ada");
+        let began = Instant::now();
+        assert!(island.run(&ada, "pausing", json!(1)).await.is_success());
+        assert_eq!(began.elapsed().as_secs(), 30);
+    }
+}
