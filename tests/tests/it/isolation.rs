@@ -1,6 +1,7 @@
 //! Nobody meets anybody.
 
 mod cast;
+mod invariants;
 mod leaks;
 mod search;
 mod secrets;
