@@ -75,6 +75,8 @@ struct Watch {
     progress: Progress,
     run: RunId,
     interrupted: bool,
+    /// The last look at the log failed; the next one is taken with the next tick.
+    blind: bool,
 }
 
 impl Watch {
@@ -86,6 +88,7 @@ impl Watch {
             progress: Progress::of(&run, desk.output),
             run,
             interrupted: false,
+            blind: false,
         }
     }
 
@@ -103,8 +106,8 @@ impl Watch {
         let outcome = loop {
             tokio::select! {
                 outcome = &mut execution => break outcome,
-                item = self.events.next() => self.see(item),
-                _ = tick.tick() => self.progress.tick(),
+                item = self.events.next(), if !self.blind => self.see(item),
+                _ = tick.tick() => self.tick(),
                 () = interrupt.asked() => self.cancel(engine).await?,
             }
         };
@@ -123,8 +126,16 @@ impl Watch {
         match item {
             Ok(Some(StreamItem::Event(event))) if self.board.apply(&event).is_some() => self.progress.show(&event),
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the run's events cannot be read just now"),
+            Err(error) => {
+                self.blind = true;
+                tracing::warn!(%error, "the run's events cannot be read just now");
+            }
         }
+    }
+
+    fn tick(&mut self) {
+        self.blind = false;
+        self.progress.tick();
     }
 
     /// The end is durable by now: what is still unread is there.

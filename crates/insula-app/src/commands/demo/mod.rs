@@ -23,6 +23,9 @@ pub(super) async fn demo(desk: &Desk<'_>, args: DemoArgs) -> Result<(), Stop> {
     let place = Place::new(args.keep)?;
     let settings = place.settings(&desk.settings);
     let cast = cast::invent(args.rows, &settings)?;
+    if !desk.output.json {
+        desk.output.note(format!("{} users on one database, each with a file of {} rows", cast.len(), args.rows));
+    }
     let factory = wiring::factory(&settings)?;
     let played = stage::play(desk, &factory, &cast).await?;
     if played.interrupted {
@@ -32,6 +35,9 @@ pub(super) async fn demo(desk: &Desk<'_>, args: DemoArgs) -> Result<(), Stop> {
     drop(factory);
     let verdict = verdict::of(&evidence, &cast);
     verdict::print(desk, &evidence, &verdict, place.kept.as_deref())?;
+    if place.kept.is_none() && !desk.output.json {
+        desk.output.note("nothing of it is left; --keep DIR keeps the database and the reports");
+    }
     if verdict.holds() { Ok(()) } else { Err(Stop::failed(verdict.complaint())) }
 }
 
