@@ -26,3 +26,15 @@ pub(crate) fn on_disk(folder: &std::path::Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }
+
+/// Does something on the first `cores` processors only; threads that it starts stay there too.
+pub(crate) fn on_cores<T>(cores: usize, work: impl FnOnce() -> T) -> anyhow::Result<T> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let before = sched_getaffinity(None)?;
+    let mut few = CpuSet::new();
+    (0..CpuSet::MAX_CPU).filter(|cpu| before.is_set(*cpu)).take(cores).for_each(|cpu| few.set(cpu));
+    sched_setaffinity(None, &few)?;
+    let done = work();
+    sched_setaffinity(None, &before)?;
+    Ok(done)
+}
