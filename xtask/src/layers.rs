@@ -93,16 +93,8 @@ const CRATE_FENCES: &[CrateFence] = &[
         only_in: &[SQLITE, POSTGRES],
         because: "SQL stays behind the ports; put the query into the backend",
     },
-    CrateFence {
-        crates: &["fred", "redis"],
-        only_in: &[REDIS],
-        because: "Redis stays behind the ports",
-    },
-    CrateFence {
-        crates: &["axum", "hyper"],
-        only_in: &[SERVER],
-        because: "only the server knows HTTP",
-    },
+    CrateFence { crates: &["fred", "redis"], only_in: &[REDIS], because: "Redis stays behind the ports" },
+    CrateFence { crates: &["axum", "hyper"], only_in: &[SERVER], because: "only the server knows HTTP" },
     CrateFence {
         crates: &["reqwest", "rmcp"],
         only_in: &[LLM, SERVER],
@@ -174,7 +166,6 @@ fn line(row: &Row, packages: &[workspace::Package]) -> String {
 }
 
 fn edge(name: &str, package: Option<&workspace::Package>) -> String {
-    let is_used =
-        package.is_none_or(|package| package.dependencies.iter().any(|used| used == name));
+    let is_used = package.is_none_or(|package| package.dependencies.iter().any(|used| used == name));
     if is_used { name.into() } else { format!("[{name}]") }
 }

@@ -25,15 +25,7 @@ pub(crate) struct Token {
 /// The text files that git knows, and new ones that it does not ignore.
 pub(crate) fn files() -> Result<Vec<File>> {
     let mut git = std::process::Command::new("git");
-    git.args([
-        "-c",
-        "safe.directory=*",
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]);
+    git.args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let output = git.current_dir(cargo::root()).output()?;
     ensure!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
     let paths = String::from_utf8(output.stdout)?;
@@ -56,9 +48,7 @@ impl File {
     pub(crate) fn product_crate(&self) -> Option<&str> {
         let (name, inside) = self.path.strip_prefix("crates/")?.split_once('/')?;
         let inside = inside.strip_prefix("src/").filter(|_| self.is_rust())?;
-        let is_test = inside
-            .split('/')
-            .any(|part| matches!(part.trim_end_matches(".rs"), "tests" | "conformance"));
+        let is_test = inside.split('/').any(|part| matches!(part.trim_end_matches(".rs"), "tests" | "conformance"));
         (!is_test).then_some(name)
     }
 
@@ -77,8 +67,7 @@ impl File {
     }
 
     fn stream(&self) -> Result<TokenStream> {
-        TokenStream::from_str(&self.text)
-            .map_err(|error| anyhow!("{} is not Rust: {error}", self.path))
+        TokenStream::from_str(&self.text).map_err(|error| anyhow!("{} is not Rust: {error}", self.path))
     }
 }
 
@@ -93,18 +82,14 @@ fn flatten(stream: TokenStream, reach: Reach, tokens: &mut Vec<Token>) {
     while let Some(tree) = trees.next() {
         let line = tree.span().start().line;
         match tree {
-            TokenTree::Punct(punct)
-                if punct.as_char() == ':' && punct.spacing() == Spacing::Joint =>
-            {
+            TokenTree::Punct(punct) if punct.as_char() == ':' && punct.spacing() == Spacing::Joint => {
                 trees.next();
                 tokens.push(Token { text: "::".into(), line });
             }
-            TokenTree::Punct(punct) if punct.as_char() == '#' && reach == Reach::Product => {
-                match trees.peek() {
-                    Some(TokenTree::Group(group)) if is_cfg_test(group) => skip_item(&mut trees),
-                    _ => tokens.push(Token { text: "#".into(), line }),
-                }
-            }
+            TokenTree::Punct(punct) if punct.as_char() == '#' && reach == Reach::Product => match trees.peek() {
+                Some(TokenTree::Group(group)) if is_cfg_test(group) => skip_item(&mut trees),
+                _ => tokens.push(Token { text: "#".into(), line }),
+            },
             TokenTree::Group(group) => flatten_group(&group, reach, tokens),
             other => tokens.push(Token { text: other.to_string(), line }),
         }
@@ -125,8 +110,7 @@ fn flatten_group(group: &Group, reach: Reach, tokens: &mut Vec<Token>) {
 
 fn is_cfg_test(group: &Group) -> bool {
     let words: String = group.stream().to_string().split_whitespace().collect();
-    group.delimiter() == Delimiter::Bracket
-        && (words == "cfg(test)" || words.starts_with("cfg(all(test,"))
+    group.delimiter() == Delimiter::Bracket && (words == "cfg(test)" || words.starts_with("cfg(all(test,"))
 }
 
 /// An item ends with its body or with a semicolon.
@@ -200,29 +184,15 @@ mod tests {
 
     #[test]
     fn comments_strings_and_tests_are_not_code() {
-        assert_eq!(
-            lines(
-                "// tokio::spawn\n/// tokio::spawn\nfn a() { \"tokio::spawn\"; }",
-                "tokio::spawn"
-            ),
-            NOWHERE
-        );
-        let test =
-            "#[cfg(test)]\n#[expect(dead_code)]\nmod tests { fn a() { tokio::spawn(b()) } }\n";
+        assert_eq!(lines("// tokio::spawn\n/// tokio::spawn\nfn a() { \"tokio::spawn\"; }", "tokio::spawn"), NOWHERE);
+        let test = "#[cfg(test)]\n#[expect(dead_code)]\nmod tests { fn a() { tokio::spawn(b()) } }\n";
         assert_eq!(lines(&format!("{test}fn b() {{ tokio::spawn(c()) }}"), "tokio::spawn"), [4]);
     }
 
     #[test]
     fn knows_product_from_test() {
-        assert_eq!(
-            file("crates/insula-infra/src/memory/log.rs", "").product_crate(),
-            Some("insula-infra")
-        );
-        for path in [
-            "crates/a/src/tests.rs",
-            "crates/a/src/x/tests/y.rs",
-            "crates/a/src/conformance/log.rs",
-        ] {
+        assert_eq!(file("crates/insula-infra/src/memory/log.rs", "").product_crate(), Some("insula-infra"));
+        for path in ["crates/a/src/tests.rs", "crates/a/src/x/tests/y.rs", "crates/a/src/conformance/log.rs"] {
             assert_eq!(file(path, "").product_crate(), None, "{path}");
         }
         assert_eq!(file("crates/a/tests/it/main.rs", "").product_crate(), None);

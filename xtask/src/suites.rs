@@ -64,8 +64,7 @@ pub(crate) fn of<'a>(package: &str, test: &'a str) -> &'a str {
     if package == PROMISES {
         return test.split("::").next().unwrap_or(test);
     }
-    let claims =
-        |suite: &&Suite| matches!(suite.place, Place::Packages(names) if names.contains(&package));
+    let claims = |suite: &&Suite| matches!(suite.place, Place::Packages(names) if names.contains(&package));
     SUITES.iter().find(claims).map_or("unit", |suite| suite.name)
 }
 
@@ -119,10 +118,7 @@ mod tests {
     #[test]
     fn an_unknown_suite_is_answered_with_the_known_ones() {
         let message = find("isolatoin").unwrap_err().to_string();
-        assert!(
-            message.contains("isolatoin") && message.contains("context, registry, isolation"),
-            "{message}"
-        );
+        assert!(message.contains("isolatoin") && message.contains("context, registry, isolation"), "{message}");
     }
 
     #[test]
@@ -143,9 +139,6 @@ mod tests {
 
     #[test]
     fn a_module_is_not_chosen_by_a_name_that_only_contains_it() {
-        assert_eq!(
-            find("context").unwrap().nextest_filter(),
-            "package(=insula-tests) & test(/^context::/)"
-        );
+        assert_eq!(find("context").unwrap().nextest_filter(), "package(=insula-tests) & test(/^context::/)");
     }
 }

@@ -70,8 +70,7 @@ fn doc_tests() -> Result<Verdict> {
 
 fn build() -> Result<Verdict> {
     let mut verdict = Verdict::default();
-    if !cargo::succeeds(&mut cargo::command(&["build", "--quiet", "--workspace", "--all-targets"]))?
-    {
+    if !cargo::succeeds(&mut cargo::command(&["build", "--quiet", "--workspace", "--all-targets"]))? {
         verdict.complain("the workspace does not build");
     }
     Ok(verdict)
@@ -137,10 +136,7 @@ fn judge(transcript: &Transcript, succeeded: bool, suite: Option<&Suite>) -> Ver
     let mut verdict = Verdict::of_tests(transcript.total.passed, transcript.total.failed);
     for (name, count) in &transcript.by_suite {
         if count.ignored > 0 && suite.is_none_or(|suite| suite.name == name) {
-            verdict.complain(format!(
-                "suite {name}: {} ignored; a test runs or does not exist",
-                count.ignored
-            ));
+            verdict.complain(format!("suite {name}: {} ignored; a test runs or does not exist", count.ignored));
         }
     }
     if !succeeded && verdict.failed == 0 {
@@ -150,17 +146,9 @@ fn judge(transcript: &Transcript, succeeded: bool, suite: Option<&Suite>) -> Ver
 }
 
 fn nextest(suite: Option<&Suite>) -> Command {
-    let mut command =
-        cargo::command(&["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"]);
+    let mut command = cargo::command(&["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"]);
     // Output of failed tests comes last, so that nothing a test prints can be taken for the runner's words.
-    command.args([
-        "--status-level",
-        "all",
-        "--final-status-level",
-        "fail",
-        "--failure-output",
-        "final",
-    ]);
+    command.args(["--status-level", "all", "--final-status-level", "fail", "--failure-output", "final"]);
     if let Some(suite) = suite {
         command.args(["-E", &suite.nextest_filter()]);
     }
@@ -210,10 +198,6 @@ mod tests {
         counts.0.push(("context".into(), Count { passed: 1, ..Count::default() }));
         counts.0.push(("events".into(), Count { ignored: 1, ..Count::default() }));
         let missing = counts.without_a_test();
-        assert!(
-            !missing.contains(&"context")
-                && missing.contains(&"events")
-                && missing.contains(&"docs")
-        );
+        assert!(!missing.contains(&"context") && missing.contains(&"events") && missing.contains(&"docs"));
     }
 }

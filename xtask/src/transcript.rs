@@ -63,8 +63,7 @@ impl Transcript {
             self.total.failed += count.failed;
             self.total.ignored += count.ignored;
         } else if let Some((outcome, test)) = libtest_test(line) {
-            let suite =
-                if self.package == DOC_TESTS { DOC_TESTS } else { suites::of(&self.package, test) };
+            let suite = if self.package == DOC_TESTS { DOC_TESTS } else { suites::of(&self.package, test) };
             let suite = suite.to_owned();
             self.count(&suite, outcome);
         }

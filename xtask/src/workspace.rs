@@ -29,21 +29,13 @@ fn read(metadata: &Value) -> Result<Vec<Package>> {
 
 fn read_package(package: &Value, root: &str) -> Result<Package> {
     let manifest = text(package, "manifest_path")?;
-    let dependencies =
-        package["dependencies"].as_array().context("a package lists no dependencies")?;
+    let dependencies = package["dependencies"].as_array().context("a package lists no dependencies")?;
     let needed_to_build = dependencies.iter().filter(|dependency| dependency["kind"] != "dev");
     Ok(Package {
         name: text(package, "name")?.into(),
-        manifest: manifest
-            .strip_prefix(root)
-            .unwrap_or(manifest)
-            .replace('\\', "/")
-            .trim_start_matches('/')
-            .into(),
+        manifest: manifest.strip_prefix(root).unwrap_or(manifest).replace('\\', "/").trim_start_matches('/').into(),
         // `name` is the crate's own name even where the manifest renames it.
-        dependencies: needed_to_build
-            .map(|it| text(it, "name").map(String::from))
-            .collect::<Result<_>>()?,
+        dependencies: needed_to_build.map(|it| text(it, "name").map(String::from)).collect::<Result<_>>()?,
     })
 }
 

@@ -86,9 +86,12 @@ async fn obey_stops(platform: &Platform) {
 pub(crate) fn sweep(platform: &Platform) -> usize {
     let idle = platform.limits().engine_idle;
     let reason = CancelReason::new("sweep", "the engine was idle for too long");
-    let engines = platform.engines.all();
-    let idle = engines.iter().filter(|engine| engine.is_idle_for(idle));
-    idle.map(|engine| engine.shut_down(&reason)).count()
+    let mut engines = platform.engines.all();
+    engines.retain(|engine| engine.is_idle_for(idle));
+    for engine in &engines {
+        engine.shut_down(&reason);
+    }
+    engines.len()
 }
 
 /// Takes as many runs as there is room for.

@@ -65,5 +65,5 @@ fn completed(run: &RunCore, shown: Shown, now: Timestamp, duration_ms: f64) -> (
 
 /// A duration without the microseconds that passed since somebody configured it.
 pub(crate) fn round(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from((duration.as_micros() + 999) / 1_000).unwrap_or(u64::MAX))
+    Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
 }

@@ -137,7 +137,7 @@ pub(crate) struct Resumed<'a> {
 #[derive(Serialize)]
 pub(crate) struct Custom<'a> {
     pub name: &'a str,
-    pub data: &'a Value,
+    pub data: &'a RawValue,
 }
 
 /// Where a value too large for an event is found.

@@ -113,8 +113,11 @@ impl SessionHost for RunHost {
     }
 
     fn emit(&self, name: &str, data: &Value) {
-        let data = redact::secrets(data);
-        self.run.journal.say(EventType::Custom, &Custom { name, data: &data });
+        // A JSON value always has a JSON form.
+        let Ok(shown) = events::show("the data", data) else { return };
+        let said = Custom { name, data: &shown.shown };
+        let event = events::event(EventType::Custom, self.run.platform.clock.now(), &said);
+        self.run.journal.add(event, shown.payload, |_| {});
     }
 
     async fn begin_step(&self, _site: &CallSite, effect: Effect) -> Result<Option<Value>> {

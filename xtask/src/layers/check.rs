@@ -11,10 +11,7 @@ pub(crate) fn violations(packages: &[Package], files: &[File]) -> Result<Vec<Str
     let mut found = missing_crates(packages);
     for package in packages {
         match row_of(package) {
-            None => found.push(format!(
-                "{} has no row in xtask/src/layers.rs: give it a layer",
-                package.name
-            )),
+            None => found.push(format!("{} has no row in xtask/src/layers.rs: give it a layer", package.name)),
             Some(row) => found.extend(edges_not_in(row, package, packages)),
         }
         found.extend(fenced_crates(package));
@@ -34,23 +31,16 @@ fn name_in_table(package: &Package) -> &str {
 }
 
 fn missing_crates(packages: &[Package]) -> Vec<String> {
-    let is_missing = |row: &&Row| {
-        row.presence == Here && !packages.iter().any(|it| name_in_table(it) == row.name)
-    };
+    let is_missing = |row: &&Row| row.presence == Here && !packages.iter().any(|it| name_in_table(it) == row.name);
     let missing = ROWS.iter().filter(is_missing);
-    missing
-        .map(|row| format!("{} has a row but is not in the workspace: remove the row", row.name))
-        .collect()
+    missing.map(|row| format!("{} has a row but is not in the workspace: remove the row", row.name)).collect()
 }
 
 fn edges_not_in(row: &Row, package: &Package, packages: &[Package]) -> Vec<String> {
     let Only(allowed) = row.may_use else {
         return Vec::new();
     };
-    let ours = package
-        .dependencies
-        .iter()
-        .filter(|name| packages.iter().any(|other| other.name == **name));
+    let ours = package.dependencies.iter().filter(|name| packages.iter().any(|other| other.name == **name));
     let strangers = ours.filter(|name| !allowed.contains(&name.as_str()));
     let say = |name: &String| {
         let package = &package.name;
@@ -63,18 +53,10 @@ fn edges_not_in(row: &Row, package: &Package, packages: &[Package]) -> Vec<Strin
 
 fn fenced_crates(package: &Package) -> Vec<String> {
     let mut found = Vec::new();
-    for fence in
-        CRATE_FENCES.iter().filter(|fence| !fence.only_in.contains(&name_in_table(package)))
-    {
-        let beyond =
-            package.dependencies.iter().filter(|name| fence.crates.contains(&name.as_str()));
+    for fence in CRATE_FENCES.iter().filter(|fence| !fence.only_in.contains(&name_in_table(package))) {
+        let beyond = package.dependencies.iter().filter(|name| fence.crates.contains(&name.as_str()));
         found.extend(beyond.map(|name| {
-            format!(
-                "{} uses {name}, which belongs to {}: {}",
-                package.name,
-                fence.only_in.join(", "),
-                fence.because
-            )
+            format!("{} uses {name}, which belongs to {}: {}", package.name, fence.only_in.join(", "), fence.because)
         }));
     }
     found
@@ -88,8 +70,7 @@ fn fenced_calls(file: &File) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for fence in CALL_FENCES.iter().filter(|fence| !fence.only_in.contains(&krate)) {
         for call in fence.calls {
-            let say =
-                |line| format!("{}:{line}: `{call}` in {krate}: {}", file.path, fence.because);
+            let say = |line| format!("{}:{line}: `{call}` in {krate}: {}", file.path, fence.because);
             found.extend(mentions(&tokens, call).into_iter().map(say));
         }
     }
@@ -156,8 +137,7 @@ mod tests {
 
     #[test]
     fn a_crate_without_a_row_is_found() {
-        let said =
-            one(edges_only(&with_package("insula-new", "crates/insula-new/Cargo.toml", &[])));
+        let said = one(edges_only(&with_package("insula-new", "crates/insula-new/Cargo.toml", &[])));
         assert!(said.starts_with("insula-new has no row"), "{said}");
     }
 
@@ -171,9 +151,7 @@ mod tests {
 
     #[test]
     fn an_outside_crate_beyond_its_fence_is_found() {
-        for (package, outside) in
-            [("insula-engine", "sqlx"), ("insula-app", "axum"), ("insula-agent", "anyhow")]
-        {
+        for (package, outside) in [("insula-engine", "sqlx"), ("insula-app", "axum"), ("insula-agent", "anyhow")] {
             let said = one(edges_only(&with_edge(package, outside)));
             assert!(said.starts_with(&format!("{package} uses {outside}")), "{said}");
         }
@@ -182,10 +160,7 @@ mod tests {
     #[test]
     fn an_example_may_use_anything_but_a_driver() {
         let manifest = "examples/first/Cargo.toml";
-        assert_eq!(
-            edges_only(&with_package("first", manifest, &["insula-engine", "anyhow"])),
-            Vec::<String>::new()
-        );
+        assert_eq!(edges_only(&with_package("first", manifest, &["insula-engine", "anyhow"])), Vec::<String>::new());
         one(edges_only(&with_package("first", manifest, &["sqlx"])));
     }
 
@@ -194,9 +169,7 @@ mod tests {
         let text = "use tokio::task;\nfn a() {\n    task::spawn(b());\n}";
         let said = one(fenced_calls(&file("crates/insula-agent/src/kit.rs", text)).unwrap());
         assert!(said.starts_with("crates/insula-agent/src/kit.rs:3:"), "{said}");
-        assert!(
-            fenced_calls(&file("crates/insula-engine/src/worker.rs", text)).unwrap().is_empty()
-        );
+        assert!(fenced_calls(&file("crates/insula-engine/src/worker.rs", text)).unwrap().is_empty());
     }
 
     #[test]

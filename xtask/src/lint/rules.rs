@@ -26,11 +26,7 @@ fn no_ignored_test(files: &[File]) -> Result<Vec<Finding>> {
 }
 
 fn no_bare_allow(files: &[File]) -> Result<Vec<Finding>> {
-    attributes_named(
-        files,
-        "allow",
-        "use #[expect(lint, reason = \"…\")], which speaks up when it is no longer needed",
-    )
+    attributes_named(files, "allow", "use #[expect(lint, reason = \"…\")], which speaks up when it is no longer needed")
 }
 
 /// `#[name]`, `#![name(…)]` and `#[cfg_attr(…, name)]`.
@@ -46,8 +42,7 @@ fn attributes_named(files: &[File], name: &str, says: &str) -> Result<Vec<Findin
 }
 
 fn attribute_is(after_hash: &[Token], name: &str) -> bool {
-    let mut texts =
-        after_hash.iter().map(|token| token.text.as_str()).skip_while(|text| *text == "!");
+    let mut texts = after_hash.iter().map(|token| token.text.as_str()).skip_while(|text| *text == "!");
     if texts.next() != Some("[") {
         return false;
     }
@@ -81,18 +76,12 @@ fn conditional_attributes<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<&'a s
 fn no_long_file(files: &[File]) -> Result<Vec<Finding>> {
     let rust = files.iter().filter(|file| file.is_rust());
     let long = rust.filter(|file| file.text.lines().count() > LONGEST_FILE);
-    Ok(long
-        .map(|file| {
-            finding(file, LONGEST_FILE + 1, "over 400 lines: split it by what it answers for")
-        })
-        .collect())
+    Ok(long.map(|file| finding(file, LONGEST_FILE + 1, "over 400 lines: split it by what it answers for")).collect())
 }
 
 fn no_unwrap(files: &[File]) -> Result<Vec<Finding>> {
     in_product_code(files, |tokens| match texts(tokens) {
-        [".", "unwrap", "(", ")"] => {
-            Some("return the error, or `expect` with the reason why it cannot fail")
-        }
+        [".", "unwrap", "(", ")"] => Some("return the error, or `expect` with the reason why it cannot fail"),
         _ => None,
     })
 }
@@ -107,10 +96,7 @@ fn expect_says_why(files: &[File]) -> Result<Vec<Finding>> {
     })
 }
 
-fn in_product_code(
-    files: &[File],
-    breaks: fn(&[Token]) -> Option<&'static str>,
-) -> Result<Vec<Finding>> {
+fn in_product_code(files: &[File], breaks: fn(&[Token]) -> Option<&'static str>) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.product_crate().is_some()) {
         let tokens = file.product_tokens()?;
@@ -142,8 +128,7 @@ fn clippy_gives_reasons(files: &[File]) -> Result<Vec<Finding>> {
 fn clippy_line_is_explained(line: &str, above: &str) -> bool {
     let is_entry = line.starts_with(['{', '"']);
     let is_setting = line.starts_with(|first: char| first.is_ascii_lowercase());
-    let has_reason =
-        line.split_once("reason = \"").is_some_and(|(_, reason)| !reason.starts_with('"'));
+    let has_reason = line.split_once("reason = \"").is_some_and(|(_, reason)| !reason.starts_with('"'));
     let holds_entries = line.contains('"');
     match (is_entry, is_setting) {
         (true, _) => has_reason,
@@ -165,8 +150,7 @@ fn no_machine_path(files: &[File]) -> Result<Vec<Finding>> {
 }
 
 /// Put together here, so that this file does not find itself.
-const MACHINE_FOLDERS: &[&str] =
-    &[concat!("/", "work/"), concat!("/", "root/"), concat!("/", "home/")];
+const MACHINE_FOLDERS: &[&str] = &[concat!("/", "work/"), concat!("/", "root/"), concat!("/", "home/")];
 
 /// Whether the folder begins a path: in `~/work/` or `example.org/home/` it does not.
 fn names_folder(line: &str, folder: &str) -> bool {
@@ -180,9 +164,7 @@ fn manifests_inherit(files: &[File]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
         let missing = INHERITED.iter().filter(|line| !file.text.contains(**line));
-        findings.extend(
-            missing.map(|line| finding(file, 1, &format!("lacks `{}`", line.replace('\n', " ")))),
-        );
+        findings.extend(missing.map(|line| finding(file, 1, &format!("lacks `{}`", line.replace('\n', " ")))));
     }
     Ok(findings)
 }

@@ -14,12 +14,10 @@ fn lines(rule: Rule, path: &str, text: &str) -> Vec<usize> {
 
 #[test]
 fn an_ignored_test_is_found_in_every_spelling() {
-    let text = "#[test]\n#[ignore]\nfn a() {}\n#[ignore = \"slow\"]\nfn b() {}\n#[cfg_attr(windows, ignore)]\nfn c() {}";
+    let text =
+        "#[test]\n#[ignore]\nfn a() {}\n#[ignore = \"slow\"]\nfn b() {}\n#[cfg_attr(windows, ignore)]\nfn c() {}";
     assert_eq!(lines(no_ignored_test, "tests/tests/it/cost.rs", text), [2, 4, 6]);
-    assert_eq!(
-        lines(no_ignored_test, PRODUCT, "/// `#[ignore]`\n#[must_use]\nfn ignore() {}"),
-        NOWHERE
-    );
+    assert_eq!(lines(no_ignored_test, PRODUCT, "/// `#[ignore]`\n#[must_use]\nfn ignore() {}"), NOWHERE);
 }
 
 #[test]
@@ -40,20 +38,14 @@ fn an_unwrap_is_found_in_product_code_only() {
     let text = "fn a() {\n    b()\n        .unwrap();\n}\n#[cfg(test)]\nmod tests { fn c() { d().unwrap() } }";
     assert_eq!(lines(no_unwrap, PRODUCT, text), [3]);
     assert_eq!(lines(no_unwrap, "crates/insula-agent/src/session/tests.rs", text), NOWHERE);
-    assert_eq!(
-        lines(no_unwrap, PRODUCT, "fn a() { b().unwrap_or_default() } // .unwrap()"),
-        NOWHERE
-    );
+    assert_eq!(lines(no_unwrap, PRODUCT, "fn a() { b().unwrap_or_default() } // .unwrap()"), NOWHERE);
 }
 
 #[test]
 fn an_expect_without_a_why_is_found() {
     assert_eq!(lines(expect_says_why, PRODUCT, "fn a() { b().expect(\"mutex\") }"), [1]);
     assert_eq!(lines(expect_says_why, PRODUCT, "fn a() { b().expect(MESSAGE) }"), [1]);
-    assert_eq!(
-        lines(expect_says_why, PRODUCT, "fn a() { b().expect(\"the map holds every name\") }"),
-        NOWHERE
-    );
+    assert_eq!(lines(expect_says_why, PRODUCT, "fn a() { b().expect(\"the map holds every name\") }"), NOWHERE);
 }
 
 #[test]
@@ -67,11 +59,7 @@ fn a_clippy_entry_without_a_reason_is_found() {
 #[test]
 fn a_path_of_one_machine_is_found_in_any_file() {
     for folder in MACHINE_FOLDERS {
-        assert_eq!(
-            lines(no_machine_path, "docs/a.md", &format!("see\n`{folder}x`")),
-            [2],
-            "{folder}"
-        );
+        assert_eq!(lines(no_machine_path, "docs/a.md", &format!("see\n`{folder}x`")), [2], "{folder}");
         assert_eq!(
             lines(no_machine_path, "docs/a.md", &format!("~{folder} example.org{folder}x")),
             NOWHERE,
@@ -84,9 +72,6 @@ fn a_path_of_one_machine_is_found_in_any_file() {
 fn a_manifest_that_does_not_inherit_is_found() {
     let good = "[package]\nrust-version.workspace = true\nlicense.workspace = true\n\n[lints]\nworkspace = true\n";
     assert_eq!(lines(manifests_inherit, "crates/a/Cargo.toml", good), NOWHERE);
-    assert_eq!(
-        lines(manifests_inherit, "crates/a/Cargo.toml", "[package]\nlicense = \"MIT\"\n"),
-        [1, 1, 1]
-    );
+    assert_eq!(lines(manifests_inherit, "crates/a/Cargo.toml", "[package]\nlicense = \"MIT\"\n"), [1, 1, 1]);
     assert_eq!(lines(manifests_inherit, "Cargo.toml", "[workspace]\n"), NOWHERE);
 }
