@@ -8,6 +8,7 @@
 
 mod support;
 
+mod cli;
 mod context;
 mod cost;
 mod engine;
