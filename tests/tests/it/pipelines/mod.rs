@@ -1,1 +1,4 @@
 //! Several agents as one.
+
+mod ends;
+mod flow;

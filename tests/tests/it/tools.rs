@@ -1,1 +1,0 @@
-//! The only way to call a tool.
