@@ -137,7 +137,7 @@ in_virtual_time! {
         let pausing = class("pausing", |session, _| async move {
             let (short, long) = (Duration::from_secs(10), Duration::from_secs(30));
             let (one, two) = tokio::join!(session.sleep(long), session.sleep(short));
-            (one?, two?);
+            one.and(two)?;
             Ok(json!(true))
         });
         let island = island.class(pausing);

@@ -116,6 +116,23 @@ pub(crate) async fn log_of(island: &Island, context: &UserExecutionContext) -> V
     events_of_run(island.ports(), context.scope(), context.run()).await
 }
 
+/// The log of the context's run, once its end is in it: what nobody waits for is written later.
+pub(crate) async fn ended_log(island: &Island, context: &UserExecutionContext) -> Vec<Event> {
+    let looking = async {
+        loop {
+            let log = log_of(island, context).await;
+            if log.last().is_some_and(|event| event.kind.is_terminal()) {
+                return log;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(20), looking).await {
+        Ok(log) => log,
+        Err(_) => panic!("{} never ended", context.run()),
+    }
+}
+
 /// The record of the context's run.
 pub(crate) async fn record_of(island: &Island, context: &UserExecutionContext) -> RunRecord {
     island.ports().runs.run(context.scope(), context.run()).await.unwrap().expect("the run is known")

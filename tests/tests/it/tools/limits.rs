@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     engine::stage::{Gate, caller, class, data, held_tool, log_of, nothing_is_left, spec},
-    support::{Gauge, Island, context, events_of_run, in_virtual_time, kinds, log::runs_of, on_every_backend, until},
+    support::{Gauge, Island, context, in_virtual_time, kinds, on_every_backend, until},
 };
 
 fn mirror(spec: insula_agent::ToolSpec) -> impl insula_agent::Tool + 'static {
@@ -20,17 +20,16 @@ fn mirror(spec: insula_agent::ToolSpec) -> impl insula_agent::Tool + 'static {
 /// Calls a tool from inside of an agent and through the dispatcher, and holds that both are refused in these words, that
 /// no execution is told of, and that both are in the audit.
 async fn refused_everywhere(island: &Island, scope: &UserScope, class: &str, tool: &str, words: &str) {
-    let before = runs_of(island.ports(), scope).await.len();
     let context = context(scope);
+    let next = context.next_run();
     let engine = island.engine(&context);
     let audited = engine.refusals().len();
     let inside = engine.execute_agent(&context, class, json!(1)).await.unwrap();
     assert!(inside.end.message().is_some_and(|message| message.contains(words)), "{inside:?}");
-    let outside = engine.tool_dispatcher().unwrap().call(&context.next_run(), tool, json!(1)).await.unwrap();
+    let outside = engine.tool_dispatcher().unwrap().call(&next, tool, json!(1)).await.unwrap();
     assert!(outside.as_ref().is_err_and(|error| error.to_string().contains(words)), "{outside:?}");
-    let runs = runs_of(island.ports(), scope).await;
-    for run in &runs[..runs.len() - before] {
-        let log = events_of_run(island.ports(), scope, &run.header.run).await;
+    for context in [&context, &next] {
+        let log = log_of(island, context).await;
         assert_eq!(kinds(&log), ["agent_started", "agent_failed"], "no event of an execution");
     }
     let refusals = engine.refusals();
