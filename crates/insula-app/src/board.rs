@@ -195,26 +195,10 @@ fn mark(kind: EventType) -> Mark {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use insula_context::ThreadId;
-    use insula_infra::RunHeader;
     use serde_json::json;
 
     use super::*;
-
-    fn event(run: &str, parent: Option<&str>, kind: EventType, at: i64, data: &Value) -> Event {
-        let id = |id: &str| RunId::new(id).expect("an id");
-        let header = RunHeader {
-            scope: crate::identity::invented("ada").expect("a user"),
-            thread: ThreadId::new("t").expect("an id"),
-            run: id(run),
-            parent: parent.map(id),
-            agent: Arc::from(format!("agent-{run}")),
-        };
-        let data = serde_json::value::to_raw_value(data).expect("JSON").into();
-        Event { seq: 1, kind, at: Timestamp::from_micros(at), data, header: Arc::new(header) }
-    }
+    use crate::samples::event;
 
     #[test]
     fn children_stand_below_their_parents_and_strangers_do_not_appear() {

@@ -19,6 +19,8 @@ mod input;
 mod interrupt;
 mod logging;
 mod output;
+#[cfg(test)]
+mod samples;
 mod table;
 mod view;
 mod wiring;

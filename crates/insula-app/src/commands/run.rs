@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use insula_context::{CancelReason, RandomIds, RunId, ThreadId, UserExecutionContext, UserScope};
+use insula_context::{CancelReason, Canceller, RandomIds, RunId, ThreadId, UserExecutionContext, UserScope};
 use insula_engine::{End, EventStream, ExecutionEngineFactory, Outcome, StreamItem, UserExecutionEngine};
 use serde_json::{Value, json};
 
@@ -26,9 +26,10 @@ pub(super) async fn run(desk: &Desk<'_>, args: RunArgs) -> Result<(), Stop> {
     let scope = identity::caller(&desk.settings)?;
     let factory = wiring::factory(&desk.settings)?;
     factory.registry().lookup(&args.agent)?;
-    let (context, after) = place(&factory, scope, &args).await?;
+    let stop = Canceller::new();
+    let (context, after) = place(&factory, scope, &args, &stop).await?;
     let engine = factory.create_for_user(&context)?;
-    let mut watch = Watch::new(desk, &engine, &context, after);
+    let mut watch = Watch::new(desk, &engine, &context, after, stop);
     let outcome = watch.execute(&engine, &context, &args.agent, input).await?;
     let interrupted = watch.interrupted;
     drop(engine);
@@ -45,6 +46,7 @@ async fn place(
     factory: &ExecutionEngineFactory,
     scope: UserScope,
     args: &RunArgs,
+    stop: &Canceller,
 ) -> Result<(UserExecutionContext, u64), Stop> {
     let thread = args.thread.as_ref().map(ThreadId::new).transpose()?;
     let run = args.run.as_ref().map(RunId::new).transpose()?;
@@ -54,7 +56,7 @@ async fn place(
     };
     let thread = thread.unwrap_or_else(|| ThreadId::generate(&RandomIds));
     let run = run.unwrap_or_else(|| RunId::generate(&RandomIds));
-    let builder = UserExecutionContext::builder(scope, thread, run);
+    let builder = UserExecutionContext::builder(scope, thread, run).cancellation(stop.cancellation());
     let builder = match args.timeout {
         Some(timeout) => builder.timeout(timeout),
         None => builder,
@@ -73,20 +75,26 @@ struct Watch {
     events: EventStream,
     board: Board,
     progress: Progress,
-    run: RunId,
+    /// Stops the run, also when it has not begun yet.
+    stop: Canceller,
     interrupted: bool,
     /// The last look at the log failed; the next one is taken with the next tick.
     blind: bool,
 }
 
 impl Watch {
-    fn new(desk: &Desk<'_>, engine: &UserExecutionEngine, context: &UserExecutionContext, after: u64) -> Self {
-        let run = context.run().clone();
+    fn new(
+        desk: &Desk<'_>,
+        engine: &UserExecutionEngine,
+        context: &UserExecutionContext,
+        after: u64,
+        stop: Canceller,
+    ) -> Self {
         Self {
             events: engine.events(context.thread(), after),
-            board: Board::new(run.clone()),
-            progress: Progress::of(&run, desk.output),
-            run,
+            board: Board::new(context.run().clone()),
+            progress: Progress::of(context.run(), desk.output),
+            stop,
             interrupted: false,
             blind: false,
         }
@@ -108,17 +116,16 @@ impl Watch {
                 outcome = &mut execution => break outcome,
                 item = self.events.next(), if !self.blind => self.see(item),
                 _ = tick.tick() => self.tick(),
-                () = interrupt.asked() => self.cancel(engine).await?,
+                () = interrupt.asked() => self.cancel(),
             }
         };
         self.see_the_rest().await;
         Ok(outcome?)
     }
 
-    async fn cancel(&mut self, engine: &UserExecutionEngine) -> Result<(), Stop> {
+    fn cancel(&mut self) {
         self.interrupted = true;
-        engine.cancel(&self.run, CancelReason::new("user", "interrupted at the terminal")).await?;
-        Ok(())
+        self.stop.cancel(CancelReason::new("user", "interrupted at the terminal"));
     }
 
     /// A view that cannot read is no reason to stop the run.

@@ -43,6 +43,15 @@ fn the_demo_in_json_says_the_same_and_keeps_what_it_is_asked_to_keep() {
 }
 
 #[test]
+fn a_demo_that_does_not_hold_says_what_does_not() {
+    let desk = Desk::new();
+    // The analyses call their tools side by side, and one place is not enough for that.
+    let said = desk.insula(&["demo", "--rows", "100", "--set", "limits.tool_calls=1"]);
+    said.refused(1, &["not everything holds: runs ok: 0 instead of 5, reports written: 0 instead of 10"]);
+    assert!(said.out.contains("✗ runs ok 0/5") && said.out.contains("✓ live engines 0"), "{}", said.out);
+}
+
+#[test]
 fn a_result_goes_to_standard_output_and_progress_to_standard_error() {
     let desk = Desk::new();
     let said = desk.ok(&["run", "echo", "salve"]);

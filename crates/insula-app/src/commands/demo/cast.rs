@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use insula_context::{RandomIds, RunId, ThreadId, UserExecutionContext, UserScope};
+use insula_context::{Canceller, RandomIds, RunId, ThreadId, UserExecutionContext, UserScope};
 use spend_report::{Shape, generate};
 
 use crate::{
@@ -36,15 +36,12 @@ pub(super) struct User {
     pub(super) secret: String,
 }
 
-/// Makes all five, and writes their files down.
-pub(super) fn invent(rows: u32, settings: &Settings) -> Result<Vec<User>, Stop> {
+/// Makes all five, and writes their files down. `stop` stops everybody's run, also one that has not begun yet.
+pub(super) fn invent(rows: u32, settings: &Settings, stop: &Canceller) -> Result<Vec<User>, Stop> {
     let folder = settings.data_dir.join("data");
     wiring::make_private(&folder)?;
-    PEOPLE
-        .iter()
-        .zip(1..)
-        .map(|(person, seed)| user(person, seed, rows, folder.join(format!("{}.csv", person.0))))
-        .collect()
+    let people = PEOPLE.iter().zip(1..);
+    people.map(|(person, seed)| user(person, seed, rows, folder.join(format!("{}.csv", person.0)), stop)).collect()
 }
 
 fn user(
@@ -52,6 +49,7 @@ fn user(
     seed: u64,
     rows: u32,
     path: PathBuf,
+    stop: &Canceller,
 ) -> Result<User, Stop> {
     // Every team's name carries its owner's, so that a row that went astray is seen wherever it turns up.
     let teams = teams.iter().map(|team| format!("{name}s-{team}")).collect();
@@ -61,7 +59,8 @@ fn user(
     std::fs::write(&path, &file)
         .map_err(|error| Stop::new(Kind::Storage, format!("{} cannot be written", path.display())).because(error))?;
     let scope = identity::invented(name)?;
-    let context =
-        UserExecutionContext::builder(scope.clone(), ThreadId::new(THREAD)?, RunId::generate(&RandomIds)).build()?;
+    let context = UserExecutionContext::builder(scope.clone(), ThreadId::new(THREAD)?, RunId::generate(&RandomIds))
+        .cancellation(stop.cancellation())
+        .build()?;
     Ok(User { name, scope, context, file, malformed, secret: format!("{name}s-") })
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use insula_context::UserScope;
 use insula_engine::{EventStream, ExecutionEngineFactory, Metrics, StreamItem};
 use insula_infra::{Event, EventType, PageRequest, RunFilter, RunStatus};
 use serde_json::Value;
@@ -120,20 +121,25 @@ fn difference(log: &[u64], read: &[u64]) -> usize {
     balance.values().filter(|count| **count != 0).count()
 }
 
-/// Three ways to meet somebody else: an event with another owner, another's words in an event, another's run by its id.
+/// Ways to meet somebody else: their events or words in one's log, their runs by id, runs that one did not start.
 async fn foreign(factory: &ExecutionEngineFactory, cast: &[User], logs: &[Vec<Event>]) -> Result<usize, Stop> {
     let mut found = 0;
     for (user, log) in cast.iter().zip(logs) {
         let others: Vec<&User> = cast.iter().filter(|other| other.scope != user.scope).collect();
-        found += log.iter().filter(|event| event.header.scope != user.scope).count();
-        let tells = |event: &&Event| others.iter().any(|other| event.data.get().contains(&other.secret));
-        found += log.iter().filter(tells).count();
-        for other in &others {
+        let secrets: Vec<&str> = others.iter().map(|other| other.secret.as_str()).collect();
+        found += strangers(log, &user.scope, &secrets);
+        for other in others {
             found += usize::from(factory.backend().runs.run(&user.scope, other.context.run()).await?.is_some());
         }
         found += unexpected_runs(factory, user, log).await?;
     }
     Ok(found)
+}
+
+/// Events of a user's log that are somebody else's, or that tell of somebody else.
+fn strangers(log: &[Event], owner: &UserScope, secrets: &[&str]) -> usize {
+    let tells = |event: &Event| secrets.iter().any(|secret| event.data.get().contains(secret));
+    log.iter().filter(|event| event.header.scope != *owner || tells(event)).count()
 }
 
 /// Runs that are listed for a user although their log knows nothing of them.
@@ -146,7 +152,21 @@ async fn unexpected_runs(factory: &ExecutionEngineFactory, user: &User, log: &[E
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use insula_infra::EventType;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{identity, samples::event};
+
+    #[test]
+    fn an_event_of_somebody_else_and_a_word_about_somebody_else_are_counted() {
+        let say = |text: &str| event("r", None, EventType::AgentThinking, 0, &json!({"text": text}));
+        let log = [say("adas-search spends most"), say("bens-growth spends most"), say("nothing to tell")];
+        let scope = |name| identity::invented(name).expect("a user");
+        assert_eq!(strangers(&log, &scope("ada"), &["bens-", "emekas-"]), 1);
+        assert_eq!(strangers(&log, &scope("ben"), &["adas-"]), 3);
+        assert_eq!(strangers(&log, &scope("ada"), &["chloes-"]), 0);
+    }
 
     #[test]
     fn a_lost_and_a_repeated_event_are_both_counted() {

@@ -10,24 +10,29 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 
+use insula_context::Canceller;
+
 use super::Desk;
 use crate::{
     cli::DemoArgs,
     config::Settings,
     exit::{Kind, Stop},
+    interrupt::Interrupt,
     wiring,
 };
 
 /// Plays it, and succeeds only if everything holds.
 pub(super) async fn demo(desk: &Desk<'_>, args: DemoArgs) -> Result<(), Stop> {
+    // From here on nothing is left behind, whenever somebody interrupts.
+    let (interrupt, stop) = (Interrupt::listen()?, Canceller::new());
     let place = Place::new(args.keep)?;
     let settings = place.settings(&desk.settings);
-    let cast = cast::invent(args.rows, &settings)?;
+    let cast = cast::invent(args.rows, &settings, &stop)?;
     if !desk.output.json {
         desk.output.note(format!("{} users on one database, each with a file of {} rows", cast.len(), args.rows));
     }
     let factory = wiring::factory(&settings)?;
-    let played = stage::play(desk, &factory, &cast).await?;
+    let played = stage::play(desk, &factory, &cast, (interrupt, stop)).await?;
     if played.interrupted {
         return Err(Stop::new(Kind::Interrupted, "the runs were cancelled"));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use insula_context::CancelReason;
+use insula_context::{CancelReason, Canceller};
 use insula_engine::{EventStream, ExecutionEngineFactory, StreamItem};
 use insula_infra::Event;
 use tokio::{
@@ -33,7 +33,12 @@ enum News {
 }
 
 /// Runs everybody at once.
-pub(super) async fn play(desk: &Desk<'_>, factory: &ExecutionEngineFactory, cast: &[User]) -> Result<Played, Stop> {
+pub(super) async fn play(
+    desk: &Desk<'_>,
+    factory: &ExecutionEngineFactory,
+    cast: &[User],
+    (mut interrupt, stop): (Interrupt, Canceller),
+) -> Result<Played, Stop> {
     let (sender, mut news) = unbounded_channel();
     let mut tasks = JoinSet::new();
     let mut readers = Vec::new();
@@ -50,7 +55,6 @@ pub(super) async fn play(desk: &Desk<'_>, factory: &ExecutionEngineFactory, cast
     let mut crowd = Crowd::new(names, desk.output);
     let read = cast.iter().map(|_| Vec::new()).collect();
     let mut played = Played { read, refused: Vec::new(), interrupted: false };
-    let mut interrupt = Interrupt::listen()?;
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {
@@ -61,7 +65,7 @@ pub(super) async fn play(desk: &Desk<'_>, factory: &ExecutionEngineFactory, cast
             _ = tick.tick() => crowd.tick(),
             () = interrupt.asked() => {
                 played.interrupted = true;
-                cancel(factory, cast).await?;
+                stop.cancel(CancelReason::new("user", "interrupted at the terminal"));
             }
         }
     }
@@ -130,12 +134,4 @@ fn read(
             }
         }
     }
-}
-
-async fn cancel(factory: &ExecutionEngineFactory, cast: &[User]) -> Result<(), Stop> {
-    for user in cast {
-        let reason = CancelReason::new("user", "interrupted at the terminal");
-        factory.cancel(&user.scope, user.context.run(), reason).await?;
-    }
-    Ok(())
 }

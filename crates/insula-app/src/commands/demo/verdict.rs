@@ -168,3 +168,18 @@ fn as_json(evidence: &Evidence, verdict: &Verdict, kept: Option<&Path>) -> Value
         "kept": kept,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wrong_count_is_enough_and_is_named() {
+        let count = |name, found| Count { name, found, expected: 0 };
+        let mut verdict = Verdict { counts: vec![count("live engines", 0), count("foreign events", 0)] };
+        assert!(verdict.holds());
+        verdict.counts[1].found = 2;
+        assert!(!verdict.holds());
+        assert_eq!(verdict.complaint(), "not everything holds: foreign events: 2 instead of 0");
+    }
+}
