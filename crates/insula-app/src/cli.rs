@@ -8,7 +8,7 @@ use crate::exit::CODES;
 
 /// Runs many users' AI agents on shared infrastructure, each as if the machine were theirs.
 #[derive(Debug, Parser)]
-#[command(name = "insula", version, after_help = CODES, propagate_version = true, infer_subcommands = false)]
+#[command(name = "insula", version, after_help = CODES, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub settings: SettingFlags,

@@ -45,10 +45,22 @@ pub(crate) fn writable(settings: &Settings) -> Result<Backend, Stop> {
 /// # Errors
 /// When there is one that cannot be used.
 pub(crate) fn existing(settings: &Settings) -> Result<Option<Backend>, Stop> {
-    if !settings.database.exists() {
+    if !is_there(&settings.database)? {
         return Ok(None);
     }
     Ok(Some(database(settings).readers(1).open()?.into_backend()))
+}
+
+/// Whether a file or folder exists. One that may not be looked at is not absent.
+///
+/// # Errors
+/// When the operating system does not say.
+pub(crate) fn is_there(path: &Path) -> Result<bool, Stop> {
+    path.try_exists().map_err(|error| {
+        Stop::new(Kind::Storage, format!("{} cannot be looked at", path.display()))
+            .because(error)
+            .advise("run as the user that it belongs to, or name another place with --data-dir")
+    })
 }
 
 fn database(settings: &Settings) -> Options {

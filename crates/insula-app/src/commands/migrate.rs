@@ -12,6 +12,7 @@ use crate::{
 /// Brings the database up to date, or only says whether it is.
 pub(super) fn migrate(desk: &Desk<'_>, check: bool) -> Result<(), Stop> {
     let database = &desk.settings.database;
+    wiring::is_there(database)?;
     let before = version(schema_status(database)?);
     if !check {
         drop(wiring::writable(&desk.settings)?);

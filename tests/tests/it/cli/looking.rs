@@ -152,3 +152,13 @@ fn a_broken_database_is_a_matter_of_storage_and_comes_with_advice() {
     desk.write("file", "");
     desk.insula(&["run", "echo", "x", "--data-dir", "file/below"]).refused(4, &["cannot be made", "--data-dir"]);
 }
+
+#[test]
+fn a_place_that_may_not_be_looked_at_is_not_empty() {
+    let desk = Desk::new();
+    desk.write("file", "");
+    // Below a file there is nothing to look at, for the superuser as well, who may look everywhere else.
+    for arguments in [&["runs"][..], &["migrate", "--check"], &["run", "echo"]] {
+        desk.insula(&[arguments, &["--data-dir", "file"]].concat()).refused(4, &["file"]);
+    }
+}

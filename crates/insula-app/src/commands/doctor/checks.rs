@@ -44,8 +44,10 @@ fn data_folder(settings: &Settings) -> Check {
     const NAME: &str = "data folder";
     let folder = &settings.data_dir;
     let shown = folder.display();
-    if !folder.exists() {
-        return Check::ok(NAME, format!("{shown} is not there yet; the first run makes it"));
+    match wiring::is_there(folder) {
+        Ok(true) => {}
+        Ok(false) => return Check::ok(NAME, format!("{shown} is not there yet; the first run makes it")),
+        Err(stop) => return Check::fail(NAME, &stop),
     }
     // A file without a name on the file system, where there is such a thing: nothing is left behind.
     if let Err(error) = tempfile::tempfile_in(folder) {
@@ -88,6 +90,9 @@ fn disk(settings: &Settings) -> Check {
 async fn database(settings: &Settings) -> (Vec<Check>, Option<Backend>) {
     const NAME: &str = "database";
     let shown = settings.database.display();
+    if let Err(stop) = wiring::is_there(&settings.database) {
+        return (vec![Check::fail(NAME, &stop)], None);
+    }
     let version = match schema_status(&settings.database) {
         Err(error) => return (vec![Check::fail(NAME, &error.into())], None),
         Ok(SchemaStatus::Version(version)) if version == SCHEMA_VERSION => version,
