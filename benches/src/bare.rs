@@ -65,6 +65,7 @@ impl Bytes {
             input: Arc::clone(&self.input),
             created_at: self.clock.now(),
             available_at: None,
+            payload: None,
             deadline: None,
         };
         let before = vec![

@@ -15,8 +15,10 @@ use tokio::{task::AbortHandle, time::Instant};
 use crate::{
     Error,
     driver::{self, Job},
+    factory,
     origin::Origin,
     platform::Platform,
+    redact,
 };
 
 /// How long a lost wake-up can delay anything here.
@@ -155,7 +157,7 @@ async fn run_claimed(platform: &Arc<Platform>, claimed: Claimed) -> Result<(), E
         None => context.build()?,
     };
     let account = platform.ledger.account(context.scope());
-    let input = input(&claimed);
+    let input = input(platform, &claimed).await?;
     let (class, runnable) = match (platform.instances.check(&header.agent, &header.scope), input.as_ref()) {
         (Ok(class), Ok(_)) => (Arc::clone(class), Ok(())),
         (Ok(class), Err(problem)) => (Arc::clone(class), Err(problem.clone())),
@@ -168,8 +170,13 @@ async fn run_claimed(platform: &Arc<Platform>, claimed: Claimed) -> Result<(), E
     driver::run(job).await.map(|_| ())
 }
 
-fn input(claimed: &Claimed) -> Result<Value, String> {
-    serde_json::from_str(claimed.run.input.get()).map_err(|e| format!("the stored input cannot be read: {e}"))
+/// The run's input; the inner error is for good, the outer one may pass.
+async fn input(platform: &Platform, claimed: &Claimed) -> Result<Result<Value, String>, Error> {
+    match factory::whole(platform, &claimed.lease.header.scope, &claimed.run.input).await {
+        Err(error) if error.is_transient() => Err(error),
+        Err(error) => Ok(Err(format!("the stored input cannot be read: {}", redact::message(&error.to_string())))),
+        Ok(input) => Ok(Ok(input)),
+    }
 }
 
 /// Stands for a class that this process does not have. It is never started.

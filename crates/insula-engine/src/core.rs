@@ -108,11 +108,12 @@ impl RunCore {
         self.thoughts.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(crate) fn usage(&self) -> Usage {
+    /// What the run used, with `more` events that are about to be said.
+    pub(crate) fn usage(&self, more: u64) -> Usage {
         Usage {
             tool_calls: self.tool_calls.load(Ordering::Relaxed),
             steps: self.steps.load(Ordering::Relaxed),
-            events: self.journal.said(),
+            events: self.journal.said() + more,
         }
     }
 

@@ -242,7 +242,8 @@ impl Driver {
         let now = self.run.platform.clock.now();
         let mut last: Vec<NewEvent> = Vec::with_capacity(1);
         last.extend(self.run.journal.close().iter().map(|open| dispatcher::aborted(open, now)));
-        let (event, payload, change) = terminal(&self.run, &ending, now);
+        let usage = self.run.usage(last.len() as u64 + 1);
+        let (event, payload, change) = terminal(&self.run, &ending, usage, now);
         last.push(event);
         self.run.journal.end(last, payload, change);
         self.owed = None;
@@ -269,7 +270,7 @@ impl Driver {
             thread: run.context.thread().clone(),
             agent: run.class.name().to_string(),
             end: ending.into(),
-            usage: run.usage(),
+            usage: run.usage(0),
             duration: run.age(),
         };
         if let Some(report) = self.report.take() {

@@ -7,6 +7,7 @@ use insula_context::Timestamp;
 use insula_infra::{EventType, FailReason, Failure, NewEvent, Payload, RunChange};
 
 use crate::{
+    Usage,
     core::RunCore,
     events::{self, Shown},
     machine::{Ending, Happened},
@@ -29,14 +30,19 @@ fn causes(error: &AgentError) -> Option<String> {
     Some(chain.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
 
-pub(crate) fn terminal(run: &RunCore, ending: &Ending, now: Timestamp) -> (NewEvent, Option<Payload>, RunChange) {
+pub(crate) fn terminal(
+    run: &RunCore,
+    ending: &Ending,
+    usage: Usage,
+    now: Timestamp,
+) -> (NewEvent, Option<Payload>, RunChange) {
     let duration_ms = events::millis(run.age());
     match ending {
         Ending::Completed(result) => match events::show("the result", result) {
-            Ok(shown) => completed(run, shown, now, duration_ms),
+            Ok(shown) => completed(usage, shown, now, duration_ms),
             Err(error) => {
                 let failure = Failure { reason: FailReason::Error, message: error.to_string() };
-                terminal(run, &Ending::Failed { failure, cause: None }, now)
+                terminal(run, &Ending::Failed { failure, cause: None }, usage, now)
             }
         },
         Ending::Failed { failure, cause } => {
@@ -55,9 +61,9 @@ pub(crate) fn terminal(run: &RunCore, ending: &Ending, now: Timestamp) -> (NewEv
     }
 }
 
-fn completed(run: &RunCore, shown: Shown, now: Timestamp, duration_ms: f64) -> (NewEvent, Option<Payload>, RunChange) {
+fn completed(usage: Usage, shown: Shown, now: Timestamp, duration_ms: f64) -> (NewEvent, Option<Payload>, RunChange) {
     let Shown { shown, whole, payload } = shown;
-    let said = events::Completed { result: &shown, usage: run.usage(), duration_ms };
+    let said = events::Completed { result: &shown, usage, duration_ms };
     let mut event = events::event(EventType::AgentCompleted, now, &said);
     event.journal = whole;
     (event, payload, RunChange::Completed { result: shown })

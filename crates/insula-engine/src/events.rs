@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use insula_agent::{Effect, InstanceMarker, Question};
 use insula_context::{CancelReason, Timestamp};
 use insula_infra::{EventType, FailReason, NewEvent, Payload, PayloadHash, RawJson};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{Error, redact};
@@ -75,7 +75,7 @@ pub struct Usage {
     pub tool_calls: u64,
     /// Steps that were recorded.
     pub steps: u64,
-    /// Events written before the last one.
+    /// Events of the run, the last one included.
     pub events: u64,
 }
 
@@ -141,11 +141,24 @@ pub(crate) struct Custom<'a> {
 }
 
 /// Where a value too large for an event is found.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Reference {
     #[serde(rename = "$payload")]
-    hash: PayloadHash,
+    hash: String,
     bytes: usize,
+}
+
+/// How every reference begins. A small value that begins like one is kept by reference as well, so that none is taken for
+/// one.
+const REFERENCE: &str = "{\"$payload\":";
+
+/// The hash that a reference leads to; `None` when the value is not a reference.
+pub(crate) fn reference(value: &RawJson) -> Option<PayloadHash> {
+    if !value.get().starts_with(REFERENCE) {
+        return None;
+    }
+    serde_json::from_str::<Reference>(value.get()).ok()?.hash.parse().ok()
 }
 
 /// JSON text of a value that has one.
@@ -179,13 +192,26 @@ pub(crate) fn show(what: &'static str, value: &Value) -> Result<Shown, Error> {
     Ok(by_reference(shown, whole))
 }
 
+impl Shown {
+    /// The whole value as the run's row keeps it.
+    pub(crate) fn stored(&self) -> (RawJson, Option<Payload>) {
+        match &self.whole {
+            None => (Arc::clone(&self.shown), self.payload.clone()),
+            Some(whole) => {
+                let Self { shown, payload, .. } = by_reference(Arc::clone(whole), None);
+                (shown, payload)
+            }
+        }
+    }
+}
+
 /// Replaces a large text by a reference to it.
 pub(crate) fn by_reference(shown: RawJson, whole: Option<RawJson>) -> Shown {
-    if shown.get().len() <= Payload::INLINE_BYTES {
+    if shown.get().len() <= Payload::INLINE_BYTES && !shown.get().starts_with(REFERENCE) {
         return Shown { shown, whole, payload: None };
     }
     let payload = Payload::new(shown.get().as_bytes().to_vec());
-    let reference = Reference { hash: payload.hash(), bytes: payload.bytes().len() };
+    let reference = Reference { hash: payload.hash().to_string(), bytes: payload.bytes().len() };
     let text = serde_json::value::to_raw_value(&reference).unwrap_or_else(|_| RawValue::NULL.to_owned());
     Shown { shown: Arc::from(text), whole, payload: Some(payload) }
 }

@@ -5,152 +5,16 @@ use std::{
     time::Duration,
 };
 
-use insula_context::{
-    CancelReason, Clock, Deadline, IdSource, RandomIds, RunId, SystemClock, ThreadId, UserExecutionContext, UserScope,
-};
-use insula_factory::{AgentInstanceFactory, IsolationReport, Ports};
-use insula_infra::{Backend, CancelRequest, ComponentHealth, NewRun, RunHeader, RunRecord, Submitted, WorkerId};
+use insula_context::{CancelReason, Deadline, RunId, ThreadId, UserExecutionContext, UserScope};
+use insula_factory::{AgentInstanceFactory, IsolationReport};
+use insula_infra::{Backend, CancelRequest, ComponentHealth, NewRun, RawJson, RunHeader, RunRecord, Submitted};
 use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
 use crate::{
-    AgentThreads, Error, EventStream, Limits, Metrics, ToolCatalog, Tools, UserExecutionEngine, WebSocketBridge,
-    background,
-    engine::EngineCore,
-    engines::EngineTable,
-    events,
-    lanes::Lanes,
-    limits::Ledger,
-    platform::{AuditTrail, Background, Configured, Counters, LiveRuns, Platform},
+    Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge, background,
+    engine::EngineCore, events, platform::Platform,
 };
-
-/// Builds an [`ExecutionEngineFactory`]. What is required was asked for already; the rest has defaults.
-#[must_use = "a builder does nothing until it is built"]
-pub struct FactoryBuilder {
-    registry: AgentClassRegistry,
-    backend: Backend,
-    tools: Arc<dyn ToolCatalog>,
-    services: Vec<String>,
-    limits: Limits,
-    threads: AgentThreads,
-    clock: Option<Arc<dyn Clock>>,
-    ids: Arc<dyn IdSource>,
-    worker: Option<WorkerId>,
-}
-
-impl FactoryBuilder {
-    /// The tools and permissions of users. There are none otherwise.
-    pub fn tools(mut self, tools: impl ToolCatalog + 'static) -> Self {
-        self.tools = Arc::new(tools);
-        self
-    }
-
-    /// Says that a service which classes may need is there.
-    pub fn service(mut self, name: impl Into<String>) -> Self {
-        self.services.push(name.into());
-        self
-    }
-
-    /// How much each user may have.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Where agents are polled.
-    pub fn agent_threads(mut self, threads: AgentThreads) -> Self {
-        self.threads = threads;
-        self
-    }
-
-    /// Where the date comes from.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// Where ids and randomness come from.
-    pub fn ids(mut self, ids: Arc<dyn IdSource>) -> Self {
-        self.ids = ids;
-        self
-    }
-
-    /// The name of this process among those that work on the same runs. A fresh one otherwise.
-    pub fn worker(mut self, worker: WorkerId) -> Self {
-        self.worker = Some(worker);
-        self
-    }
-
-    /// The factory.
-    pub fn build(self) -> ExecutionEngineFactory {
-        let Self { registry, backend, tools, services, limits, threads, clock, ids, worker } = self;
-        let (database, cache) = (backend.database.is_some(), backend.cache.is_some());
-        let available = Configured { database, cache, services, tools: Arc::clone(&tools) };
-        let platform = Platform {
-            instances: AgentInstanceFactory::new(registry, Arc::clone(&ids), Arc::new(available)),
-            ports: Ports::from(&backend),
-            backend,
-            tools,
-            ledger: Ledger::new(limits),
-            clock: clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-            worker: worker.unwrap_or_else(|| WorkerId::new(format!("worker-{}", ids.next_id()))),
-            ids,
-            lanes: Lanes::new(threads),
-            live: LiveRuns::default(),
-            engines: EngineTable::default(),
-            counters: Counters::default(),
-            audit: AuditTrail::default(),
-            background: Background::default(),
-        };
-        ExecutionEngineFactory { platform: Arc::new(platform) }
-    }
-}
-
-/// A run that is handed to the queue.
-#[derive(Debug, Clone)]
-pub struct RunRequest {
-    agent: String,
-    input: Value,
-    thread: Option<ThreadId>,
-    run: Option<RunId>,
-    timeout: Option<Duration>,
-    idempotency_key: Option<String>,
-}
-
-impl RunRequest {
-    /// A run of an agent class, in a thread of its own.
-    pub fn new(agent: impl Into<String>, input: Value) -> Self {
-        Self { agent: agent.into(), input, thread: None, run: None, timeout: None, idempotency_key: None }
-    }
-
-    /// In this conversation.
-    #[must_use]
-    pub fn thread(mut self, thread: ThreadId) -> Self {
-        self.thread = Some(thread);
-        self
-    }
-
-    /// Under this id.
-    #[must_use]
-    pub fn run(mut self, run: RunId) -> Self {
-        self.run = Some(run);
-        self
-    }
-
-    /// To have ended within this time from now, its waiting included.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// A second submission with the same key answers with the first one's run.
-    #[must_use]
-    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        self.idempotency_key = Some(key.into());
-        self
-    }
-}
 
 /// Makes engines, one for each user and run, on shared infrastructure. A clone is the same factory with the same limits.
 #[derive(Clone)]
@@ -159,19 +23,13 @@ pub struct ExecutionEngineFactory {
 }
 
 impl ExecutionEngineFactory {
+    pub(crate) fn new(platform: Platform) -> Self {
+        Self { platform: Arc::new(platform) }
+    }
+
     /// Starts from what is required: which classes exist, and where things are stored.
     pub fn builder(registry: AgentClassRegistry, backend: Backend) -> FactoryBuilder {
-        FactoryBuilder {
-            registry,
-            backend,
-            tools: Arc::new(Tools::new()),
-            services: Vec::new(),
-            limits: Limits::default(),
-            threads: AgentThreads::default(),
-            clock: None,
-            ids: Arc::new(RandomIds),
-            worker: None,
-        }
+        FactoryBuilder::new(registry, backend)
     }
 
     /// An engine for the owner of a context.
@@ -225,10 +83,12 @@ impl ExecutionEngineFactory {
             agent: Arc::clone(class.name()),
         });
         let allowed = request.timeout.map_or(platform.limits().run_time, |t| t.min(platform.limits().run_time));
+        let (input, payload) = events::show("the input", &request.input)?.stored();
         let new = NewRun {
             header,
             version: Arc::clone(class.version()),
-            input: events::raw("the input", &request.input)?,
+            input,
+            payload,
             created_at: now,
             available_at: None,
             deadline: Some(now.plus(allowed)),
@@ -256,6 +116,14 @@ impl ExecutionEngineFactory {
         let Some(mut events) = EventStream::run(&self.platform.backend, scope, run, 0).await? else { return Ok(None) };
         while events.next().await?.is_some() {}
         Ok(self.platform.backend.runs.run(scope, run).await?)
+    }
+
+    /// A value of an event or of a run's record as a whole: what is kept by reference because it is large is fetched.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the store does not answer, or the stored bytes are not what was written.
+    pub async fn whole(&self, scope: &UserScope, value: &RawJson) -> Result<Value, Error> {
+        whole(&self.platform, scope, value).await
     }
 
     /// Asks to stop a run, wherever it is. `None` when there is no such run.
@@ -373,6 +241,18 @@ impl ExecutionEngineFactory {
 impl std::fmt::Debug for ExecutionEngineFactory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ExecutionEngineFactory").field("metrics", &self.metrics()).finish_non_exhaustive()
+    }
+}
+
+/// The value itself, or what it refers to.
+pub(crate) async fn whole(platform: &Platform, scope: &UserScope, value: &RawJson) -> Result<Value, Error> {
+    let json = |e: serde_json::Error| Error::Json { what: "the stored value", problem: e.to_string() };
+    let Some(hash) = events::reference(value) else { return serde_json::from_str(value.get()).map_err(json) };
+    match platform.backend.log.payload(scope, &hash).await? {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(json),
+        None => {
+            Err(Error::Json { what: "the stored value", problem: format!("the payload {hash} is not kept any more") })
+        }
     }
 }
 

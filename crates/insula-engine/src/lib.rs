@@ -35,6 +35,7 @@
 
 mod background;
 pub mod bridge;
+mod builder;
 mod core;
 mod dispatcher;
 mod driver;
@@ -54,15 +55,17 @@ mod outcome;
 pub mod pipeline;
 mod platform;
 mod redact;
+mod request;
 mod stream;
 mod tool_dispatcher;
 mod tools;
 
 pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
+pub use builder::FactoryBuilder;
 pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;
-pub use factory::{ExecutionEngineFactory, FactoryBuilder, RunRequest};
+pub use factory::ExecutionEngineFactory;
 pub use insula_infra::{Backend, MemoryBackend};
 pub use lanes::AgentThreads;
 pub use limits::Limits;
@@ -72,6 +75,7 @@ pub use pipeline::{
 };
 pub use platform::{AuditEntry, Metrics};
 pub use redact::{SECRET_KEYS, SECRET_WORDS};
+pub use request::RunRequest;
 pub use stream::{EventStream, StreamItem};
 pub use tool_dispatcher::ToolDispatcher;
 pub use tools::{ToolCatalog, Tools};

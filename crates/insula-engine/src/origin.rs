@@ -44,10 +44,12 @@ pub(crate) fn open_journal(
         agent: Arc::clone(class.name()),
     });
     let lease = Lease { header: Arc::clone(&header), worker: platform.worker.clone(), token: 1 };
+    let (input, payload) = shown.stored();
     let run = NewRun {
         header,
         version: Arc::clone(class.version()),
-        input: Arc::clone(shown.whole.as_ref().unwrap_or(&shown.shown)),
+        input,
+        payload,
         created_at: now,
         available_at: None,
         deadline: Some(now.plus(deadline.remaining())),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use insula_context::{CancelReason, Timestamp};
 use serde::{Serialize, Serializer};
 
-use crate::{EventType, RawJson, RunHeader};
+use crate::{EventType, Payload, RawJson, RunHeader};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -148,8 +148,10 @@ pub struct NewRun {
     pub header: Arc<RunHeader>,
     /// The version of the agent class that the run is to be executed with.
     pub version: Arc<str>,
-    /// What the agent is given.
+    /// What the agent is given, or a reference to it where it is large.
     pub input: RawJson,
+    /// The bytes that such a reference leads to.
+    pub payload: Option<Payload>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// Not to be claimed before this time.
@@ -214,7 +216,7 @@ pub struct RunRecord {
     pub version: Arc<str>,
     /// Where it stands.
     pub status: RunStatus,
-    /// What the agent was given.
+    /// What the agent was given, or a reference to it where it is large.
     pub input: RawJson,
     /// The result of a completed run, or a reference to it where it is large.
     pub result: Option<RawJson>,

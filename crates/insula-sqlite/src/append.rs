@@ -99,6 +99,7 @@ impl Writing {
         if let Some((new, lease)) = &self.append.create {
             let owner = tx.owner_or_new(scope)?;
             let head = self.create(tx, &owner, new, self.now.plus(*lease))?;
+            keep_payloads(tx, owner.number, new.payload.as_slice())?;
             keep_payloads(tx, owner.number, &self.append.payloads)?;
             return Ok(head);
         }
@@ -273,7 +274,7 @@ fn leave(tx: &mut Tx<'_>, run: i64, standing: &Standing<'_>, span: Span) -> rusq
     Ok(())
 }
 
-fn keep_payloads(tx: &Tx<'_>, owner: i64, payloads: &[Payload]) -> rusqlite::Result<()> {
+pub(crate) fn keep_payloads(tx: &Tx<'_>, owner: i64, payloads: &[Payload]) -> rusqlite::Result<()> {
     const KEEP: &str = "INSERT INTO payloads (owner_no, hash, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
     for payload in payloads {
         let (hash, bytes) = (payload.hash(), payload.bytes());

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
 use crate::{
-    append::Writing,
+    append::{self, Writing},
     claim,
     error::{File, Stop},
     log,
@@ -107,6 +107,7 @@ fn enqueue(tx: &mut Tx<'_>, new: &NewRun, key: Option<&str>, now: insula_context
     rows::insert_run(tx, number, (&owner, &thread), new, key, &standing, span)?;
     thread.last_run = number;
     thread.keep(tx, &owner, new)?;
+    append::keep_payloads(tx, owner.number, new.payload.as_slice())?;
     Ok(())
 }
 

@@ -62,6 +62,7 @@ impl Subject {
             input: raw(&json!({"question": 1})),
             created_at: self.now(),
             available_at: None,
+            payload: None,
             deadline: None,
         }
     }

@@ -48,7 +48,10 @@ impl Owner {
             self.keys.insert(Arc::clone(key), header.run.clone());
         }
         let number = self.run_order.push(header.run.clone());
-        Ok(vacant.insert(Run::new(new, number, key)))
+        let payload = new.payload.as_ref().map(|payload| self.payloads.keep(payload));
+        let run = vacant.insert(Run::new(new, number, key));
+        run.payloads.extend(payload);
+        Ok(run)
     }
 
     /// A run that its owner may see.

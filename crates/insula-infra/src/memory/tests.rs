@@ -51,8 +51,15 @@ fn write(store: &Store, header: Arc<RunHeader>, payload: &Payload, ends: bool) {
     let event = |kind| NewEvent { kind, at, data: null(), journal: None };
     let last = if ends { EventType::AgentCompleted } else { EventType::AgentThinking };
     let (input, version) = (null(), "1".into());
-    let new =
-        NewRun { header: Arc::clone(&header), version, input, created_at: at, available_at: None, deadline: None };
+    let new = NewRun {
+        header: Arc::clone(&header),
+        version,
+        input,
+        created_at: at,
+        available_at: None,
+        deadline: None,
+        payload: None,
+    };
     let append = Append {
         lease: Lease { header, worker: WorkerId::new("w"), token: 1 },
         create: Some((new, Duration::from_secs(1))),

@@ -52,6 +52,7 @@ pub(crate) fn new_run(header: &Arc<RunHeader>) -> NewRun {
         input: raw("{\"n\":1}"),
         created_at: Timestamp::from_micros(1_000),
         available_at: None,
+        payload: None,
         deadline: None,
     }
 }

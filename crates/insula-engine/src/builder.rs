@@ -1,0 +1,112 @@
+//! Puts a factory together.
+
+use std::sync::Arc;
+
+use insula_context::{Clock, IdSource, RandomIds, SystemClock};
+use insula_factory::{AgentInstanceFactory, Ports};
+use insula_infra::{Backend, WorkerId};
+use insula_registry::AgentClassRegistry;
+
+use crate::{
+    AgentThreads, ExecutionEngineFactory, Limits, ToolCatalog, Tools,
+    engines::EngineTable,
+    lanes::Lanes,
+    limits::Ledger,
+    platform::{AuditTrail, Background, Configured, Counters, LiveRuns, Platform},
+};
+
+/// Builds an [`ExecutionEngineFactory`]. What is required was asked for already; the rest has defaults.
+#[must_use = "a builder does nothing until it is built"]
+pub struct FactoryBuilder {
+    registry: AgentClassRegistry,
+    backend: Backend,
+    tools: Arc<dyn ToolCatalog>,
+    services: Vec<String>,
+    limits: Limits,
+    threads: AgentThreads,
+    clock: Option<Arc<dyn Clock>>,
+    ids: Arc<dyn IdSource>,
+    worker: Option<WorkerId>,
+}
+
+impl FactoryBuilder {
+    pub(crate) fn new(registry: AgentClassRegistry, backend: Backend) -> Self {
+        Self {
+            registry,
+            backend,
+            tools: Arc::new(Tools::new()),
+            services: Vec::new(),
+            limits: Limits::default(),
+            threads: AgentThreads::default(),
+            clock: None,
+            ids: Arc::new(RandomIds),
+            worker: None,
+        }
+    }
+
+    /// The tools and permissions of users. There are none otherwise.
+    pub fn tools(mut self, tools: impl ToolCatalog + 'static) -> Self {
+        self.tools = Arc::new(tools);
+        self
+    }
+
+    /// Says that a service which classes may need is there.
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.services.push(name.into());
+        self
+    }
+
+    /// How much each user may have.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where agents are polled.
+    pub fn agent_threads(mut self, threads: AgentThreads) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Where the date comes from.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Where ids and randomness come from.
+    pub fn ids(mut self, ids: Arc<dyn IdSource>) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// The name of this process among those that work on the same runs. A fresh one otherwise.
+    pub fn worker(mut self, worker: WorkerId) -> Self {
+        self.worker = Some(worker);
+        self
+    }
+
+    /// The factory.
+    pub fn build(self) -> ExecutionEngineFactory {
+        let Self { registry, backend, tools, services, limits, threads, clock, ids, worker } = self;
+        let (database, cache) = (backend.database.is_some(), backend.cache.is_some());
+        let available = Configured { database, cache, services, tools: Arc::clone(&tools) };
+        let platform = Platform {
+            instances: AgentInstanceFactory::new(registry, Arc::clone(&ids), Arc::new(available)),
+            ports: Ports::from(&backend),
+            backend,
+            tools,
+            ledger: Ledger::new(limits),
+            clock: clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            worker: worker.unwrap_or_else(|| WorkerId::new(format!("worker-{}", ids.next_id()))),
+            ids,
+            lanes: Lanes::new(threads),
+            live: LiveRuns::default(),
+            engines: EngineTable::default(),
+            counters: Counters::default(),
+            audit: AuditTrail::default(),
+            background: Background::default(),
+        };
+        ExecutionEngineFactory::new(platform)
+    }
+}
