@@ -75,8 +75,8 @@ const ROWS: &[Row] = &[
     row(6, SERVER, Only(&[ENGINE, CONTEXT]), Planned),
     row(7, APP, Anything, Here),
     row(8, TESTS, Anything, Here),
-    row(8, BENCHES, Anything, Planned),
-    row(8, EXAMPLES, Anything, Planned),
+    row(8, BENCHES, Anything, Here),
+    row(8, EXAMPLES, Anything, Here),
     row(8, XTASK, Only(&[]), Here),
 ];
 

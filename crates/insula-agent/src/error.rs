@@ -134,7 +134,7 @@ pub enum ToolFailure {
         retry_after: Duration,
     },
     /// Too many calls at the same time.
-    #[error("has {limit} calls in flight already, come back when one has ended")]
+    #[error("is in use as often as it may be at once ({limit}), come back when a call has ended")]
     Busy {
         /// The limit.
         limit: usize,

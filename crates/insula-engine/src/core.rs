@@ -15,7 +15,9 @@ use insula_registry::AgentClass;
 
 use crate::{
     Usage,
+    driver::AgentEnd,
     journal::Journal,
+    lanes::LaneTask,
     limits::Account,
     machine::{self, Command, Happened, Phase},
     platform::Platform,
@@ -41,6 +43,8 @@ pub(crate) struct RunCore {
     /// How much time the run was given.
     pub allowed: Duration,
     phase: Mutex<Phase>,
+    /// Agents of children whose caller went away while they were being polled.
+    orphans: Mutex<Vec<LaneTask<AgentEnd>>>,
     tool_calls: AtomicU64,
     steps: AtomicU64,
     thoughts: AtomicU64,
@@ -68,6 +72,7 @@ impl RunCore {
             accepted_at,
             allowed,
             phase: Mutex::new(Phase::Queued),
+            orphans: Mutex::default(),
             tool_calls: AtomicU64::new(0),
             steps: AtomicU64::new(0),
             thoughts: AtomicU64::new(0),
@@ -80,6 +85,15 @@ impl RunCore {
         let (next, commands) = machine::step(*phase, happened);
         *phase = next;
         commands
+    }
+
+    /// Takes over an agent that is still to be stopped: this run does not end before it is gone.
+    pub(crate) fn adopt(&self, orphan: LaneTask<AgentEnd>) {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner).push(orphan);
+    }
+
+    pub(crate) fn take_orphans(&self) -> Vec<LaneTask<AgentEnd>> {
+        std::mem::take(&mut *self.orphans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::join_all};
 use insula_agent::{Error as AgentError, InstanceMarker, Session};
 use insula_context::{CancelReason, Deadline, UserExecutionContext};
 use insula_factory::{AgentInstance, BoundResources, Gate};
@@ -63,13 +63,13 @@ pub(crate) async fn child(
     let platform = Arc::clone(&parent.platform);
     let class = Arc::clone(platform.instances.check(class, context.scope())?);
     platform.instances.registry().check_input(class.name(), &input).map_err(Error::Input)?;
-    let origin = Origin::Child(parent.context.run().clone());
+    let origin = Origin::Child(Arc::clone(parent));
     let account = Arc::clone(&parent.account);
     run(Job { platform, account, context, class, instance: None, input, origin, report: None }).await
 }
 
 /// How the agent's task ended.
-enum AgentEnd {
+pub(crate) enum AgentEnd {
     Returned(Result<Value, AgentError>),
     Refused(insula_factory::Error),
     Panicked(String),
@@ -92,6 +92,8 @@ struct Driver {
     input: Option<Value>,
     instance: Option<AgentInstance>,
     turn: Turn,
+    /// The run that this one is a child of.
+    parent: Option<Arc<RunCore>>,
     permit: Option<RunPermit>,
     agent: Option<LaneTask<AgentEnd>>,
     /// The input as the log shows it, until the start has been said.
@@ -114,17 +116,17 @@ impl Driver {
         let entered = Entered { platform: &platform, context: &context, kept: false };
         let now = platform.clock.now();
         let shown = events::show("the input", &input)?;
-        let turn = match origin {
-            Origin::Caller => Turn::Line,
-            Origin::Queue(..) => Turn::Accepted,
-            Origin::Child(_) => Turn::Parents,
+        let (turn, parent) = match &origin {
+            Origin::Caller => (Turn::Line, None),
+            Origin::Queue(..) => (Turn::Accepted, None),
+            Origin::Child(parent) => (Turn::Parents, Some(Arc::clone(parent))),
         };
         let (journal, before) = open_journal(&platform, &context, &class, &shown, deadline, origin, now);
         entered.keep();
         let run = RunCore::new(platform, account, context, canceller, class, journal, now, deadline.remaining());
         let (input, shown) = (Some(input), Some(shown));
         let (permit, agent, owed, ended) = (None, None, None, None);
-        Ok(Self { run, deadline, input, instance, turn, permit, agent, shown, before, report, owed, ended })
+        Ok(Self { run, deadline, input, instance, turn, parent, permit, agent, shown, before, report, owed, ended })
     }
 
     async fn drive(mut self) -> Result<Outcome, Error> {
@@ -196,7 +198,10 @@ impl Driver {
         match command {
             Command::Start => self.start(),
             Command::StopAgent => self.stop_agent().await,
-            Command::End(ending) => self.end(ending),
+            Command::End(ending) => {
+                join_all(self.run.take_orphans().into_iter().map(|orphan| gone(&self.run, orphan))).await;
+                self.end(ending);
+            }
             // Said by the session's host, which knows what is waited for.
             Command::SayWaiting(_) | Command::SayResumed => {}
         }
@@ -223,17 +228,13 @@ impl Driver {
         self.run.journal.add(event, payload, |_| {});
     }
 
-    /// Drops the agent's future and waits until it is gone, but not longer than the grace time.
+    /// Tells everything below to stop, and waits until the agent is gone.
     async fn stop_agent(&mut self) {
         // What stands below is told who stopped it, when somebody did.
         let why = self.run.context.cancellation().reason();
         self.run.canceller.cancel(why.unwrap_or_else(|| CancelReason::new("engine", "the run is over")));
-        let Some(agent) = self.agent.take() else { return };
-        let platform = &self.run.platform;
-        if tokio::time::timeout(platform.limits().grace, agent.stop()).await.is_err() {
-            platform.counters.agents_abandoned.fetch_add(1, Ordering::AcqRel);
-            tracing::warn!(run = %self.run.context.run(), agent = %self.run.class.name(),
-                "the agent does not let itself be stopped and was abandoned");
+        if let Some(agent) = self.agent.take() {
+            gone(&self.run, agent).await;
         }
     }
 
@@ -294,6 +295,15 @@ impl Driver {
     }
 }
 
+/// Drops an agent's future and waits until it is gone, but not longer than the grace time.
+async fn gone(run: &RunCore, agent: LaneTask<AgentEnd>) {
+    if tokio::time::timeout(run.platform.limits().grace, agent.stop()).await.is_err() {
+        run.platform.counters.agents_abandoned.fetch_add(1, Ordering::AcqRel);
+        tracing::warn!(run = %run.context.run(), agent = %run.class.name(),
+            "an agent does not let itself be stopped and was abandoned");
+    }
+}
+
 async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
     let _place = if turn == Turn::Accepted { run.account.wait_anyway() } else { run.account.wait()? };
     let permit = run.account.run();
@@ -309,6 +319,9 @@ async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
 impl Drop for Driver {
     /// Whoever waited is gone. The run ends here all the same, and its log says why.
     fn drop(&mut self) {
+        if let (Some(agent), Some(parent)) = (self.agent.take(), &self.parent) {
+            parent.adopt(agent);
+        }
         if let Some(ending) = self.owed.take().or_else(|| self.abandoned()) {
             self.end(ending);
         }

@@ -211,7 +211,7 @@ fn watch(shared: &Arc<Shared>) {
         }
         let polls = shared.polls.load(Ordering::Relaxed);
         if polls == seen && queue.threads < MOST {
-            tracing::warn!(threads = queue.threads, "agents block their threads, adding one");
+            tracing::debug!(threads = queue.threads, "agents block their threads, adding one");
             start(shared, &mut queue);
         }
         seen = polls;

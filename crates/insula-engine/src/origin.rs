@@ -6,14 +6,14 @@ use insula_context::{Deadline, Timestamp, UserExecutionContext};
 use insula_infra::{Claimed, Lease, NewRun, RunHeader};
 use insula_registry::AgentClass;
 
-use crate::{events::Shown, journal::Journal, machine::Happened, platform::Platform};
+use crate::{core::RunCore, events::Shown, journal::Journal, machine::Happened, platform::Platform};
 
 /// Where a run comes from.
 pub(crate) enum Origin {
     /// It is created by this call.
     Caller,
     /// It is created by a run that it is a child of, and runs under its permit.
-    Child(insula_context::RunId),
+    Child(Arc<RunCore>),
     /// It was taken from the queue; `Err` says why it cannot be run here.
     Queue(Box<Claimed>, Result<(), String>),
 }
@@ -33,7 +33,7 @@ pub(crate) fn open_journal(
             let journal = Journal::resume(queue, clock, claimed.lease.clone(), claimed.run.events);
             return (journal, before_start(&claimed, runnable));
         }
-        Origin::Child(parent) => Some(parent),
+        Origin::Child(parent) => Some(parent.context.run().clone()),
         Origin::Caller => None,
     };
     let header = Arc::new(RunHeader {

@@ -31,10 +31,14 @@ pub enum SchemaStatus {
 /// # Errors
 /// When the file is not an Insula database, or cannot be read.
 pub fn schema_status(path: &Path) -> Result<SchemaStatus, Error> {
-    if !path.exists() {
+    let file = File::new(path);
+    // "May not look" is not "not there": only the latter is an empty installation.
+    if !path
+        .try_exists()
+        .map_err(|error| file.problem(format!("it cannot be looked at ({error}): check the rights of its folder")))?
+    {
         return Ok(SchemaStatus::Empty);
     }
-    let file = File::new(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| file.opening(error))?;
     status(&connection, &file)

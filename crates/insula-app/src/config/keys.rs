@@ -22,7 +22,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("tenant", "local", "the tenant of the user"),
     key("user", "local", "on whose behalf"),
     key("sync", "full", "a commit waits for the disk (full) or the operating system (normal)"),
-    key("log.filter", "warn,insula_engine::lanes=error", "what is logged, by level and target"),
+    key("log.filter", "warn", "what is logged, by level and target"),
     key("log.format", "text", "how it is logged: text or json"),
     key("limits.engines", "100", "live engines of a user"),
     key("limits.running", "64", "running runs of a user"),

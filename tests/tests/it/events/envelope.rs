@@ -85,7 +85,7 @@ on_every_backend! {
                 "error": "tool \"tally\" was given wrong arguments: invalid type: string \"one\", expected i64",
                 "duration_ms": "<duration_ms>"})),
             ("agent_completed", json!({"result": {"done": true}, "duration_ms": "<duration_ms>",
-                "usage": {"tool_calls": 2, "steps": 1, "events": 8}})),
+                "usage": {"tool_calls": 2, "steps": 1, "events": 9}})),
         ];
         assert_eq!(sent.len(), expected.len());
         for ((seq, (kind, data)), sent) in (1..).zip(expected).zip(sent) {

@@ -56,7 +56,7 @@ on_every_backend! {
         let two = join_all((0..2).map(|_| island.run(&ada, "calling", json!(1))));
         let more = async {
             until("two calls are in flight", || gauge.now() == 2).await;
-            refused_everywhere(&island, &ada, "calling", "wait", "has 2 calls in flight already").await;
+            refused_everywhere(&island, &ada, "calling", "wait", "is in use as often as it may be at once (2)").await;
             let his = island.run(&bob, "calling", json!(1));
             let open = async {
                 until("his is called", || gauge.now() == 3).await;
@@ -80,7 +80,7 @@ on_every_backend! {
         let two = join_all((0..2).map(|_| island.run(&ada, "calling", json!(1))));
         let more = async {
             until("two calls are in flight", || gauge.now() == 2).await;
-            refused_everywhere(&island, &ada, "other", "other", "has 2 calls in flight already").await;
+            refused_everywhere(&island, &ada, "other", "other", "is in use as often as it may be at once (2)").await;
             gate.open();
         };
         let (two, ()) = tokio::join!(two, more);
