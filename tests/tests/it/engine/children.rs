@@ -5,7 +5,7 @@ use insula_context::MAX_DEPTH;
 use insula_infra::RunStatus;
 use serde_json::json;
 
-use super::stage::{Gate, class, data, enough, held, log_of, nothing_is_left, parent};
+use super::stage::{Gate, class, data, enough, held, log_of, nothing_is_left, parent, spinning};
 use crate::support::{
     Gauge, Island, context, events_of_run, in_virtual_time, kinds, log::runs_of, on_every_backend, until,
 };
@@ -89,6 +89,26 @@ on_every_backend! {
         assert_eq!(outcome.unwrap().result(), Some(&json!(["cancelled", "enough (user)"])));
         drop(engine);
         nothing_is_left(&island, &[&ada]).await;
+    }
+
+    async fn a_stopped_parent_waits_for_a_childs_agent_that_does_not_yield(island: Island) {
+        let (gauge, gate) = (Gauge::default(), Gate::closed());
+        let island = island.class(spinning("spinning", &gauge, &gate)).class(parent("top", "spinning"));
+        let island = island.limits(|limits| limits.grace = std::time::Duration::from_secs(60));
+        let ada = island.user("ada");
+        let context = context(&ada);
+        let engine = island.engine(&context);
+        let stop = async {
+            until("the child spins", || gauge.now() == 1).await;
+            engine.cancel(context.run(), enough()).await.unwrap();
+            // The child's log has ended with its parent's wish; its agent still spins.
+            until("the child has ended", || island.factory().metrics().runs_cancelled == 1).await;
+            assert_eq!(gauge.now(), 1);
+            gate.open();
+        };
+        let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "top", json!(1)), stop);
+        assert_eq!(outcome.unwrap().end.reason(), "cancelled");
+        assert_eq!((gauge.now(), island.factory().metrics().instances_live, island.factory().metrics().agents_abandoned), (0, 0, 0));
     }
 
     async fn children_run_under_their_parents_permit(island: Island) {
