@@ -60,7 +60,8 @@ in_virtual_time! {
         let island = island.limits(|limits| (limits.run_time, limits.running) = (secs(10), 1));
         let ada = island.user("ada");
         let (context, began) = (context(&ada), Instant::now());
-        let outcome = island.engine(&context).execute_agent(&context, "held", json!(1)).await.unwrap();
+        let engine = island.engine(&context);
+        let outcome = engine.execute_agent(&context, "held", json!(1)).await.unwrap();
         assert_eq!(outcome.end.reason(), "timeout");
         assert!((secs(10)..=secs(11)).contains(&began.elapsed()), "{:?}", began.elapsed());
         assert_eq!(gauge.now(), 0, "its work has really stopped");
@@ -68,6 +69,7 @@ in_virtual_time! {
         assert_eq!(kinds(&log), ["agent_started", "agent_failed"]);
         assert_eq!(data(&log[1])["message"], "the run did not finish within 10s");
         assert!(island.run(&ada, "echo", json!(1)).await.is_success(), "the permit is back");
+        drop(engine);
         nothing_is_left(&island, &[&ada]).await;
     }
 

@@ -143,6 +143,13 @@ pub(crate) fn data(event: &Event) -> Value {
     event.data().unwrap()
 }
 
+/// Waits until no run and no instance is left, while engines may be. A user's account, and with it every permit that was
+/// not given back, lives as long as an engine of that user.
+pub(crate) async fn no_run_is_left(island: &Island) {
+    let gone = |m: Metrics| (m.runs_live, m.instances_live) == (0, 0);
+    until("no run lives any more", || gone(island.factory().metrics())).await;
+}
+
 /// Waits until no run, instance, engine or permit is left, and holds that every run of these users has ended.
 pub(crate) async fn nothing_is_left(island: &Island, users: &[&UserScope]) {
     let gone = |m: Metrics| (m.runs_live, m.instances_live, m.engines_live, m.users_live) == (0, 0, 0, 0);

@@ -53,6 +53,7 @@ on_every_backend! {
         let (gauge, gate) = (Gauge::default(), Gate::closed());
         let island = island.tool(held_tool(spec("wait").in_flight(2), &gauge, &gate)).class(caller("calling", "wait"));
         let (ada, bob) = (island.user("ada"), island.user("bob"));
+        let anchor = island.engine(&context(&ada));
         let two = join_all((0..2).map(|_| island.run(&ada, "calling", json!(1))));
         let more = async {
             until("two calls are in flight", || gauge.now() == 2).await;
@@ -68,6 +69,7 @@ on_every_backend! {
         assert!(two.iter().all(insula_engine::Outcome::is_success) && his.is_success());
         assert!(island.run(&ada, "calling", json!(1)).await.is_success(), "the places are back");
         assert_eq!(gauge.ever(), 4);
+        drop(anchor);
         nothing_is_left(&island, &[&ada, &bob]).await;
     }
 
@@ -77,6 +79,7 @@ on_every_backend! {
         let island = island.tool(held_tool(spec("wait"), &gauge, &gate)).tool(mirror(spec("other")));
         let island = island.class(caller("other", "other"));
         let ada = island.user("ada");
+        let anchor = island.engine(&context(&ada));
         let two = join_all((0..2).map(|_| island.run(&ada, "calling", json!(1))));
         let more = async {
             until("two calls are in flight", || gauge.now() == 2).await;
@@ -85,7 +88,8 @@ on_every_backend! {
         };
         let (two, ()) = tokio::join!(two, more);
         assert!(two.iter().all(insula_engine::Outcome::is_success));
-        assert!(island.run(&ada, "other", json!(1)).await.is_success());
+        assert!(island.run(&ada, "other", json!(1)).await.is_success(), "the places are back");
+        drop(anchor);
     }
 
     async fn tool_4_more_calls_in_a_window_than_allowed_are_refused_and_say_when_to_come_back(island: Island) {
