@@ -15,9 +15,8 @@ use insula_registry::AgentClass;
 
 use crate::{
     Usage,
-    driver::AgentEnd,
+    agent_task::Leaving,
     journal::Journal,
-    lanes::LaneTask,
     limits::Account,
     machine::{self, Command, Happened, Phase},
     platform::Platform,
@@ -44,7 +43,7 @@ pub(crate) struct RunCore {
     pub allowed: Duration,
     phase: Mutex<Phase>,
     /// Agents of children whose caller went away while they were being polled.
-    orphans: Mutex<Vec<LaneTask<AgentEnd>>>,
+    orphans: Mutex<Vec<Leaving>>,
     tool_calls: AtomicU64,
     steps: AtomicU64,
     thoughts: AtomicU64,
@@ -88,11 +87,11 @@ impl RunCore {
     }
 
     /// Takes over an agent that is still to be stopped: this run does not end before it is gone.
-    pub(crate) fn adopt(&self, orphan: LaneTask<AgentEnd>) {
+    pub(crate) fn adopt(&self, orphan: Leaving) {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner).push(orphan);
     }
 
-    pub(crate) fn take_orphans(&self) -> Vec<LaneTask<AgentEnd>> {
+    pub(crate) fn take_orphans(&self) -> Vec<Leaving> {
         std::mem::take(&mut *self.orphans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -1,15 +1,12 @@
 //! Carries out what the state machine decides, for one run from its admission to its end.
 
 use std::{
-    future::poll_fn,
-    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
-    task::Poll,
     time::Duration,
 };
 
-use futures::{FutureExt, future::join_all};
-use insula_agent::{Error as AgentError, InstanceMarker, Session};
+use futures::future::join_all;
+use insula_agent::{InstanceMarker, Session};
 use insula_context::{CancelReason, Deadline, UserExecutionContext};
 use insula_factory::{AgentInstance, BoundResources, Gate};
 use insula_infra::{EventType, FailReason, NewEvent};
@@ -18,6 +15,7 @@ use serde_json::Value;
 
 use crate::{
     Error, Outcome,
+    agent_task::{AgentEnd, Leaving, gone, leave, poll_agent},
     core::RunCore,
     dispatcher,
     ending::{errored, round, terminal},
@@ -68,13 +66,6 @@ pub(crate) async fn child(
     run(Job { platform, account, context, class, instance: None, input, origin, report: None }).await
 }
 
-/// How the agent's task ended.
-pub(crate) enum AgentEnd {
-    Returned(Result<Value, AgentError>),
-    Refused(insula_factory::Error),
-    Panicked(String),
-}
-
 /// How a run gets its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -96,6 +87,7 @@ struct Driver {
     parent: Option<Arc<RunCore>>,
     permit: Option<RunPermit>,
     agent: Option<LaneTask<AgentEnd>>,
+    leaving: Option<Leaving>,
     /// The input as the log shows it, until the start has been said.
     shown: Option<Shown>,
     /// What happened before the run came here, if it is not simply to be started.
@@ -125,8 +117,23 @@ impl Driver {
         entered.keep();
         let run = RunCore::new(platform, account, context, canceller, class, journal, now, deadline.remaining());
         let (input, shown) = (Some(input), Some(shown));
-        let (permit, agent, owed, ended) = (None, None, None, None);
-        Ok(Self { run, deadline, input, instance, turn, parent, permit, agent, shown, before, report, owed, ended })
+        let (permit, agent, leaving, owed, ended) = (None, None, None, None, None);
+        Ok(Self {
+            run,
+            deadline,
+            input,
+            instance,
+            turn,
+            parent,
+            permit,
+            agent,
+            leaving,
+            shown,
+            before,
+            report,
+            owed,
+            ended,
+        })
     }
 
     async fn drive(mut self) -> Result<Outcome, Error> {
@@ -199,7 +206,8 @@ impl Driver {
             Command::Start => self.start(),
             Command::StopAgent => self.stop_agent().await,
             Command::End(ending) => {
-                join_all(self.run.take_orphans().into_iter().map(|orphan| gone(&self.run, orphan))).await;
+                let mut orphans = self.run.take_orphans();
+                join_all(orphans.iter_mut().map(|orphan| gone(&self.run, orphan))).await;
                 self.end(ending);
             }
             // Said by the session's host, which knows what is waited for.
@@ -233,9 +241,11 @@ impl Driver {
         // What stands below is told who stopped it, when somebody did.
         let why = self.run.context.cancellation().reason();
         self.run.canceller.cancel(why.unwrap_or_else(|| CancelReason::new("engine", "the run is over")));
-        if let Some(agent) = self.agent.take() {
-            gone(&self.run, agent).await;
+        self.leaving = self.agent.take().map(leave);
+        if let Some(leaving) = &mut self.leaving {
+            gone(&self.run, leaving).await;
         }
+        self.leaving = None;
     }
 
     /// Writes the end. It is durable when the journal's next commit says so.
@@ -295,15 +305,6 @@ impl Driver {
     }
 }
 
-/// Drops an agent's future and waits until it is gone, but not longer than the grace time.
-async fn gone(run: &RunCore, agent: LaneTask<AgentEnd>) {
-    if tokio::time::timeout(run.platform.limits().grace, agent.stop()).await.is_err() {
-        run.platform.counters.agents_abandoned.fetch_add(1, Ordering::AcqRel);
-        tracing::warn!(run = %run.context.run(), agent = %run.class.name(),
-            "an agent does not let itself be stopped and was abandoned");
-    }
-}
-
 async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
     let _place = if turn == Turn::Accepted { run.account.wait_anyway() } else { run.account.wait()? };
     let permit = run.account.run();
@@ -319,8 +320,9 @@ async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
 impl Drop for Driver {
     /// Whoever waited is gone. The run ends here all the same, and its log says why.
     fn drop(&mut self) {
-        if let (Some(agent), Some(parent)) = (self.agent.take(), &self.parent) {
-            parent.adopt(agent);
+        let leaving = self.leaving.take().or_else(|| self.agent.take().map(leave));
+        if let (Some(leaving), Some(parent)) = (leaving, &self.parent) {
+            parent.adopt(leaving);
         }
         if let Some(ending) = self.owed.take().or_else(|| self.abandoned()) {
             self.end(ending);
@@ -350,27 +352,5 @@ impl Drop for Entered<'_> {
         if !self.kept {
             self.platform.live.leave(self.context.scope(), self.context.run());
         }
-    }
-}
-
-/// The agent's task: it catches panics, and hands over what was said whenever the agent waits.
-async fn poll_agent(run: Arc<RunCore>, instance: AgentInstance, session: Session, input: Value) -> AgentEnd {
-    let mut agent = Box::pin(AssertUnwindSafe(instance.run(session, input)).catch_unwind());
-    let end = poll_fn(|cx| {
-        let polled = agent.poll_unpin(cx);
-        if polled.is_pending() {
-            run.journal.flush();
-        }
-        match polled {
-            Poll::Ready(end) => Poll::Ready(end),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await;
-    drop(agent);
-    match end {
-        Ok(Ok(returned)) => AgentEnd::Returned(returned),
-        Ok(Err(refused)) => AgentEnd::Refused(refused),
-        Err(panic) => AgentEnd::Panicked(insula_context::cleanup::panic_message(&*panic)),
     }
 }

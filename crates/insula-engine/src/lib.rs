@@ -33,6 +33,7 @@
 //! `journal` (how it gets into the log), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
 //! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
 
+mod agent_task;
 mod background;
 pub mod bridge;
 mod builder;
