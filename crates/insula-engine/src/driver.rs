@@ -219,6 +219,7 @@ impl Driver {
         let run = Arc::clone(&self.run);
         let instance =
             self.instance.take().unwrap_or_else(|| run.platform.instances.create_of(&run.class, &run.context));
+        run.journal.begins();
         self.say_started(instance.marker());
         run.platform.counters.runs_started.fetch_add(1, Ordering::AcqRel);
         let bound = BoundResources::new(run.context.clone(), Arc::clone(run.class.name()), run.platform.ports.clone());
@@ -312,6 +313,7 @@ async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
     if let Ok(permit) = tokio::time::timeout(QUEUE_NOTICE, &mut permit).await {
         return permit;
     }
+    run.journal.stands_in_line();
     run.journal.say(EventType::AgentQueued, &events::Queued { position: run.account.waiting() });
     run.journal.flush();
     permit.await

@@ -246,7 +246,8 @@ impl UserExecutionEngine {
     /// Runs an agent class once, in the thread and as the run that the context says, and waits for its end.
     ///
     /// A run that ended badly is an [`Outcome`], not an error. Each run id is used once:
-    /// [`UserExecutionContext::next_run`] gives a fresh one. Dropping the future stops the run, and its log says so.
+    /// [`UserExecutionContext::next_run`] gives a fresh one. An id that was used before is refused by the log; the agent's own
+    /// code may have begun by then, but nothing that it wrote or called outside of the run was let through. Dropping the future stops the run, and its log says so.
     ///
     /// # Errors
     /// The run was refused and did not start ([`Error::Foreign`], [`Error::ShutDown`], [`Error::Factory`],

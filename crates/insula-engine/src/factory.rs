@@ -139,7 +139,7 @@ impl ExecutionEngineFactory {
         cancel(&self.platform, scope, run, reason).await
     }
 
-    /// Answers the open question of a run in this process. `false` when there is none.
+    /// Answers the oldest open question of a run in this process. `false` when there is none.
     pub fn answer(&self, scope: &UserScope, run: &RunId, answer: Value) -> bool {
         self.platform.live.answer(scope, run, answer)
     }

@@ -26,6 +26,8 @@ pub(crate) struct Journal {
 #[derive(Default)]
 struct Pending {
     create: Option<(NewRun, Duration)>,
+    /// What the next write makes of the run, unless it ends it.
+    change: Option<RunChange>,
     events: Vec<NewEvent>,
     payloads: Vec<Payload>,
     /// Events that were handed to the store.
@@ -113,6 +115,17 @@ impl Journal {
         self.pending().failed.clone()
     }
 
+    /// The run waits in line: its row says so from the next write on.
+    pub(crate) fn stands_in_line(&self) {
+        self.pending().change = Some(RunChange::Queued);
+    }
+
+    /// The run begins. A row that is still to be created says so by itself.
+    pub(crate) fn begins(&self) {
+        let mut pending = self.pending();
+        pending.change = pending.create.is_none().then_some(RunChange::Running);
+    }
+
     /// Hands everything said so far to the store, without waiting for it.
     pub(crate) fn flush(&self) {
         let mut pending = self.pending();
@@ -122,12 +135,13 @@ impl Journal {
     }
 
     fn hand_over(&self, pending: &mut Pending, change: Option<RunChange>) {
+        let next = pending.change.take();
         let append = Append {
             lease: self.lease.clone(),
             create: pending.create.take(),
             after: pending.handed,
             events: std::mem::take(&mut pending.events),
-            change,
+            change: change.or(next),
             payloads: std::mem::take(&mut pending.payloads),
         };
         pending.handed = pending.said;

@@ -1,7 +1,7 @@
 //! What all engines of one factory share.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -150,8 +150,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct LiveRun {
     canceller: Canceller,
-    /// The open question: its place in the order of calls, and where its answer goes.
-    question: Option<(u32, oneshot::Sender<Value>)>,
+    /// The open questions by their place in the order of calls, and where their answers go.
+    questions: BTreeMap<u32, oneshot::Sender<Value>>,
 }
 
 type Runs = HashMap<(UserScope, RunId), LiveRun>;
@@ -176,7 +176,7 @@ impl LiveRuns {
                 Err(insula_infra::Error::RunExists { run: run.clone() }.into())
             }
             std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(LiveRun { canceller, question: None });
+                place.insert(LiveRun { canceller, questions: BTreeMap::new() });
                 Ok(())
             }
         }
@@ -201,16 +201,18 @@ impl LiveRuns {
     pub(crate) fn ask(&self, scope: &UserScope, run: &RunId, index: u32) -> oneshot::Receiver<Value> {
         let (sender, receiver) = oneshot::channel();
         if let Some(live) = lock(self.shard(scope)).get_mut(&(scope.clone(), run.clone())) {
-            live.question = Some((index, sender));
+            live.questions.insert(index, sender);
         }
         receiver
     }
 
-    /// Answers the open question of a run, if there is one.
+    /// Answers the oldest open question of a run, if there is one.
     pub(crate) fn answer(&self, scope: &UserScope, run: &RunId, answer: Value) -> bool {
         let mut runs = lock(self.shard(scope));
-        let question = runs.get_mut(&(scope.clone(), run.clone())).and_then(|live| live.question.take());
-        question.is_some_and(|(_, sender)| sender.send(answer).is_ok())
+        let Some(live) = runs.get_mut(&(scope.clone(), run.clone())) else { return false };
+        // Nobody waits for the answer of a question that was given up.
+        live.questions.retain(|_, sender| !sender.is_closed());
+        live.questions.pop_first().is_some_and(|(_, sender)| sender.send(answer).is_ok())
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -37,6 +37,8 @@ pub struct EventStream {
     only: Option<RunId>,
     cursor: u64,
     read: VecDeque<Event>,
+    /// The run was forgotten before its end was read.
+    forgotten: bool,
     ended: bool,
 }
 
@@ -53,6 +55,7 @@ impl EventStream {
             only: None,
             cursor: after,
             read: VecDeque::new(),
+            forgotten: false,
             ended: false,
         }
     }
@@ -108,6 +111,9 @@ impl EventStream {
     }
 
     fn next_read(&mut self) -> Option<StreamItem> {
+        if std::mem::take(&mut self.forgotten) {
+            return Some(StreamItem::Gap { after: self.cursor, next: self.cursor + 1 });
+        }
         while let Some(event) = self.read.pop_front() {
             // A thread's `seq` has no gaps, so a jump means that what was between is not kept any more.
             if event.seq > self.cursor + 1 {
@@ -138,13 +144,15 @@ impl EventStream {
         }
         let Some(run) = &self.only else { return Ok((false, false)) };
         let record = self.runs.run(&self.scope, run).await?;
-        if record.is_some_and(|record| !record.status.is_terminal()) {
+        if record.as_ref().is_some_and(|record| !record.status.is_terminal()) {
             return Ok((false, false));
         }
         // Ended, but perhaps between the two looks.
         let page = self.log.thread_events(&self.scope, &self.thread, self.cursor, PAGE).await?;
         self.read.extend(page.into_iter().flat_map(|page| page.events));
-        Ok((!self.read.is_empty(), self.read.is_empty()))
+        let nothing = self.read.is_empty();
+        self.forgotten = nothing && record.is_none();
+        Ok((!nothing || self.forgotten, nothing))
     }
 }
 

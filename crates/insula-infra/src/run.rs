@@ -164,6 +164,8 @@ pub struct NewRun {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum RunChange {
+    /// It waits for its turn under the lease of whoever holds it.
+    Queued,
     /// It runs (again).
     Running,
     /// It is parked; its lease is given back.
@@ -191,13 +193,14 @@ impl RunChange {
             Self::Completed { .. } => Some(EventType::AgentCompleted),
             Self::Failed(_) => Some(EventType::AgentFailed),
             Self::Cancelled(_) => Some(EventType::AgentCancelled),
-            Self::Running | Self::Waiting { .. } => None,
+            Self::Queued | Self::Running | Self::Waiting { .. } => None,
         }
     }
 
     /// The status that the run has after this.
     pub const fn status(&self) -> RunStatus {
         match self {
+            Self::Queued => RunStatus::Queued,
             Self::Running => RunStatus::Running,
             Self::Waiting { .. } => RunStatus::Waiting,
             Self::Completed { .. } => RunStatus::Completed,

@@ -150,6 +150,7 @@ impl Writing {
         }
         match &self.append.change {
             Some(RunChange::Running) => self.resume(tx, number, span)?,
+            Some(RunChange::Queued) => self.requeue(tx, number, span)?,
             Some(change) => {
                 let mut standing = Standing::default();
                 standing.change(change, span, found.was_asked_to_stop.then_some(self.now));
@@ -230,11 +231,24 @@ impl Writing {
     }
 }
 
+impl Writing {
+    fn requeue(&self, tx: &Tx<'_>, run: i64, span: Span) -> rusqlite::Result<()> {
+        const REQUEUE: &str = "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5,
+             status = 'queued', started_at = NULL WHERE run_no = ?1";
+        let Span { events, first_pos, last_pos, last_at } = span;
+        tx.connection.prepare_cached(REQUEUE)?.execute(params![run, events, first_pos, last_pos, last_at]).map(|_| ())
+    }
+}
+
 impl<'a> Standing<'a> {
     /// What a change makes of it. `asked_to_stop` says since when the run is ready if it was.
     fn change(&mut self, change: &'a RunChange, span: Span, asked_to_stop: Option<Timestamp>) {
         self.status = change.status().as_str();
         if matches!(change, RunChange::Running) {
+            return;
+        }
+        if matches!(change, RunChange::Queued) {
+            self.started_at = None;
             return;
         }
         (self.place, self.worker, self.lease_until) = (None, None, None);

@@ -89,7 +89,8 @@ impl PipelineBuilder {
         self
     }
 
-    /// Adds a step that always runs, after all others, whatever came of them.
+    /// Adds a step that runs after all others, whatever came of them. Only the end of the whole run keeps it from running:
+    /// stop stops.
     pub fn finally(mut self, step: Step) -> Self {
         self.finally.push(step);
         self

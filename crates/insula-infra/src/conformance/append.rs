@@ -57,6 +57,25 @@ pub async fn refuses_a_second_run_of_the_same_id(subject: Subject) {
     assert!(subject.events(&ada, "other").await.is_empty(), "nothing of the refused run is kept");
 }
 
+/// A run that stands in line is queued under its lease, and begins when it is its turn.
+pub async fn tells_a_run_in_line_from_one_that_runs(subject: Subject) {
+    let ada = subject.ada();
+    let mut append = subject.creation(&ada, "t", "r");
+    append.events = vec![subject.event(EventType::AgentQueued, &json!({}))];
+    append.change = Some(RunChange::Queued);
+    let lease = append.lease.clone();
+    subject.backend.queue.append(append).await.expect("the run is created");
+    let record = subject.record(&ada, "r").await;
+    assert_eq!((record.status, record.started_at), (RunStatus::Queued, None));
+    assert!(subject.claim("other", 1).await.is_empty(), "it is held");
+    let events = vec![subject.event(EventType::AgentStarted, &json!({}))];
+    let change = Some(RunChange::Running);
+    let begun = Append { lease, create: None, after: 1, events, change, payloads: Vec::new() };
+    subject.backend.queue.append(begun).await.expect("the run begins");
+    let record = subject.record(&ada, "r").await;
+    assert_eq!((record.status, record.started_at.is_some()), (RunStatus::Running, true));
+}
+
 /// Nobody writes to a run that does not exist.
 pub async fn refuses_to_write_to_an_absent_run(subject: Subject) {
     let mut nobody = subject.writer(subject.creation(&subject.ada(), "t", "r").lease, 0);

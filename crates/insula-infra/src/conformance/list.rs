@@ -13,6 +13,7 @@ macro_rules! conformance_rules {
             }
             others {
                 creates_and_ends_a_run_in_one_write
+                tells_a_run_in_line_from_one_that_runs
                 refuses_a_second_run_of_the_same_id
                 refuses_to_write_to_an_absent_run
                 refuses_a_stale_lease

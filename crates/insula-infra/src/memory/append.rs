@@ -69,6 +69,7 @@ impl Store {
                 run.record.status = RunStatus::Waiting;
                 self.park(&header.scope, owner, &header.run, until);
             }
+            Some(RunChange::Queued) => (run.record.status, run.record.started_at) = (RunStatus::Queued, None),
             Some(RunChange::Running) => {
                 run.record.status = RunStatus::Running;
                 run.record.started_at.get_or_insert_with(|| self.clock.now());
@@ -125,6 +126,6 @@ fn summarise(record: &mut RunRecord, at: Timestamp, end: RunChange) {
         RunChange::Completed { result } => record.result = Some(result),
         RunChange::Failed(failure) => record.failure = Some(failure),
         RunChange::Cancelled(reason) => record.cancel = Some(reason),
-        RunChange::Running | RunChange::Waiting { .. } => {}
+        RunChange::Queued | RunChange::Running | RunChange::Waiting { .. } => {}
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use futures::future::join_all;
 use insula_context::{UserExecutionContext, UserScope};
 use insula_engine::{EngineStats, Error, Limits};
+use insula_infra::RunStatus;
 use insula_registry::AgentClass;
 use serde_json::json;
 use tokio::time::Instant;
@@ -107,6 +108,22 @@ in_virtual_time! {
         let ends: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap().end.reason()).collect();
         assert_eq!(ends, ["completed", "timeout"]);
         assert_eq!(kinds(&log_of(&island, &contexts[1]).await), ["agent_queued", "agent_failed"]);
+    }
+
+    async fn a_run_in_line_is_queued_and_has_not_started(island: Island) {
+        let island = island.class(napping("nap", secs(8))).limits(|limits| limits.running = 1);
+        let ada = island.user("ada");
+        let contexts = [context(&ada), context(&ada)];
+        let engine = island.engine(&contexts[0]);
+        let record = async |n: usize, at: u64| {
+            tokio::time::sleep(secs(at)).await;
+            let record = island.ports().runs.run(&ada, contexts[n].run()).await.unwrap().unwrap();
+            (record.status, record.started_at.is_some())
+        };
+        let runs = join_all(contexts.iter().map(|context| engine.execute_agent(context, "nap", json!(1))));
+        let (outcomes, in_line, running) = tokio::join!(runs, record(1, 3), record(1, 12));
+        assert!(outcomes.into_iter().all(|outcome| outcome.unwrap().is_success()));
+        assert_eq!((in_line, running), ((RunStatus::Queued, false), (RunStatus::Running, true)));
     }
 
     async fn eng_18_a_run_that_waited_longer_than_a_second_says_so(island: Island) {

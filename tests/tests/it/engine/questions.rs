@@ -56,6 +56,28 @@ on_every_backend! {
         nothing_is_left(&island, &[&ada]).await;
     }
 
+    async fn two_questions_at_once_are_answered_in_the_order_in_which_they_were_asked(island: Island) {
+        let twice = class("twice", |session, _| async move {
+            let (first, second) = tokio::try_join!(
+                session.ask::<Value>(Question::new("first?")),
+                session.ask::<Value>(Question::new("second?")),
+            )?;
+            Ok(json!([first, second]))
+        });
+        let island = island.class(twice);
+        let ada = island.user("ada");
+        let context = context(&ada);
+        let engine = island.engine(&context);
+        let reply = async {
+            for answer in ["one", "two"] {
+                let given = || island.factory().answer(&ada, context.run(), json!(answer));
+                until("there is a question", given).await;
+            }
+        };
+        let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "twice", json!(1)), reply);
+        assert_eq!(outcome.unwrap().result(), Some(&json!(["one", "two"])));
+    }
+
     async fn nobody_answers_for_somebody_else(island: Island) {
         let island = island.class(asking(Question::new("well?")));
         let (ada, bob) = (island.user("ada"), island.user("bob"));

@@ -1,13 +1,23 @@
 //! Runs that were handed to the queue outlive every handle.
 
 use futures::future::join_all;
-use insula_context::{RandomIds, RunId};
+use insula_context::{RandomIds, RunId, UserScope};
 use insula_engine::{Error, RunRequest};
 use insula_infra::{CancelRequest, RunStatus};
 use serde_json::json;
 
 use super::stage::{Gate, data, ended_as, enough, held, nothing_is_left};
 use crate::support::{Gauge, Island, context, events_of_run, kinds, log::runs_of, on_every_backend, until};
+
+/// Waits until a run's record says so.
+async fn until_status(island: &Island, scope: &UserScope, run: &RunId, status: RunStatus) {
+    let said = async {
+        while island.ports().runs.run(scope, run).await.unwrap().unwrap().status != status {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), said).await.expect("the record says so in time");
+}
 
 on_every_backend! {
     async fn a_submitted_run_is_worked_on_without_a_handle_and_waited_for(island: Island) {
@@ -20,6 +30,17 @@ on_every_backend! {
         assert_eq!((kinds(&log)[0], log.len()), ("agent_started", 9));
         assert_eq!(data(&log[0])["input"], "salve");
         nothing_is_left(&island, &[&ada]).await;
+    }
+
+    async fn a_submitted_run_is_running_while_it_runs(island: Island) {
+        let (gauge, gate) = (Gauge::default(), Gate::closed());
+        let island = island.class(held("held", &gauge, &gate));
+        let ada = island.user("ada");
+        let run = island.factory().submit(&ada, RunRequest::new("held", json!(1))).await.unwrap();
+        until("it runs", || gauge.now() == 1).await;
+        until_status(&island, &ada, &run, RunStatus::Running).await;
+        gate.open();
+        assert_eq!(island.factory().wait(&ada, &run).await.unwrap().unwrap().status, RunStatus::Completed);
     }
 
     async fn a_hundred_submitted_runs_of_ten_users_all_end_once(island: Island) {

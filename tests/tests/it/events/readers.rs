@@ -161,3 +161,25 @@ async fn a_reader_that_fell_behind_what_is_kept_is_told_of_the_gap_and_goes_on_b
     assert!(engine.execute_agent(&first.next_run(), "echo", json!(1)).await.unwrap().is_success());
     assert_eq!(take(&mut late, 2).await[1].seq, 47, "and then on");
 }
+
+#[tokio::test]
+async fn a_reader_of_a_run_that_is_forgotten_before_its_end_was_read_is_told_so() {
+    let (gauge, gate) = (Gauge::default(), Gate::closed());
+    let island = forgetful(1).class(held("held", &gauge, &gate));
+    let ada = island.user("ada");
+    let first = context(&ada);
+    let engine = island.engine(&first);
+    let read = async {
+        until("it runs", || gauge.now() == 1).await;
+        let mut events = engine.run_events(first.run(), 0).await.unwrap().unwrap();
+        assert_eq!(take(&mut events, 1).await[0].kind.as_str(), "agent_started");
+        gate.open();
+        events
+    };
+    let (outcome, mut events) = tokio::join!(engine.execute_agent(&first, "held", json!(1)), read);
+    assert!(outcome.unwrap().is_success());
+    let other = context(&ada);
+    assert!(engine.execute_agent(&other, "echo", json!(1)).await.unwrap().is_success());
+    assert!(matches!(events.next().await.unwrap(), Some(StreamItem::Gap { after: 1, .. })));
+    assert!(events.next().await.unwrap().is_none());
+}
