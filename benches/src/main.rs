@@ -47,6 +47,10 @@ fn main() -> Result<()> {
     let mut report = Report::new(args.json);
     let threads = |cores| if args.on_runtime { AgentThreads::Runtime } else { AgentThreads::Own(cores) };
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    // First, while no freed memory is there to be used again.
+    if wanted("parked") {
+        parked::measure(&mut report)?;
+    }
     if wanted("creation") {
         creation::measure(&mut report)?;
     }
@@ -58,9 +62,6 @@ fn main() -> Result<()> {
     }
     if wanted("growth") {
         growth::measure(&mut report)?;
-    }
-    if wanted("parked") {
-        parked::measure(&mut report)?;
     }
     if wanted("cold") {
         cold::measure(&mut report, &args.insula)?;

@@ -21,10 +21,11 @@ pub(crate) fn resident() -> u64 {
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
 }
 
-/// Bytes of the files in a folder.
+/// Bytes of the database files in a folder. The write-ahead log is left out: it is used again and again.
 pub(crate) fn on_disk(folder: &std::path::Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+    let databases = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "db"));
+    databases.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }
 
 /// Does something on the first `cores` processors only; threads that it starts stay there too.
