@@ -1,4 +1,4 @@
-//! Whether run 100,000 costs what run 100 cost.
+//! Whether the last of 100,000 runs cost what early ones cost.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ const RUNS: u32 = 100_000;
 
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     for store in [Store::Memory, Store::Sqlite] {
-        report.section(&format!("the first {WINDOW} of {RUNS} runs against the last, {}", store.name()));
+        report.section(&format!("early ones of {RUNS} runs against the last, {}", store.name()));
         let folder = tempfile::tempdir()?;
         let runtime = island::runtime(2)?;
         let (early, late) = runtime.block_on(windows(store, folder.path()))?;
@@ -52,7 +52,8 @@ async fn windows(store: Store, folder: &std::path::Path) -> Result<(Cost, Cost)>
         #[expect(clippy::cast_precision_loss, reason = "a mean")]
         costs.push((cpu * 1e6 / f64::from(WINDOW), (size() as f64 - bytes as f64) / f64::from(WINDOW)));
     }
-    Ok((mean(&costs[..4]), mean(&costs[costs.len() - 4..])))
+    // The very first windows are still in the write-ahead log, or in memory that was there already.
+    Ok((mean(&costs[4..8]), mean(&costs[costs.len() - 4..])))
 }
 
 fn mean(costs: &[Cost]) -> Cost {

@@ -66,10 +66,10 @@ fn short(value: f64) -> String {
     if value.abs() < 100.0 {
         return format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned();
     }
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
+    let digits = format!("{:.0}", value.abs());
+    let mut out = if value < 0.0 { "-".to_owned() } else { String::new() };
     for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) && digit.is_ascii_digit() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

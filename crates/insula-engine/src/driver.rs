@@ -48,7 +48,13 @@ pub(crate) type Report = Box<dyn FnOnce(&Outcome) + Send>;
 
 /// Runs a job to its end. Dropped before that, the run is stopped and its log says so.
 pub(crate) async fn run(job: Job) -> Result<Outcome, Error> {
-    Driver::admit(job)?.drive().await
+    start(job)?.await
+}
+
+/// Enters a run now; the future runs it to its end. Apart from [`run`] because a future that holds the job as well as what
+/// is made of it is half as large again, for as long as the run lives.
+pub(crate) fn start(job: Job) -> Result<impl Future<Output = Result<Outcome, Error>> + Send, Error> {
+    Ok(Driver::admit(job)?.drive())
 }
 
 /// Runs another agent as a child of a run.

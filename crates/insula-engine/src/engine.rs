@@ -158,10 +158,10 @@ impl EngineCore {
         };
         let stopped = self.context.cancellation();
         let (run, live) = (context.run().clone(), &self.platform.live);
-        let driving = driver::run(job);
+        let driving = driver::start(job)?;
         tokio::pin!(driving);
         tokio::select! {
-            // The first poll enters the run: only then can it be stopped.
+            // An end that is there already comes before a wish to stop.
             biased;
             outcome = &mut driving => outcome,
             // The engine's end is the end of its runs: each ends by its own machine, and is waited for.
