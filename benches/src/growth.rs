@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use insula_engine::AgentThreads;
+use insula_infra::MemoryBackend;
 use serde_json::json;
 
 use crate::{
@@ -38,7 +39,12 @@ type Cost = (f64, f64);
 
 /// Processor time and bytes per run, after a warm-up and at the end.
 async fn windows(store: Store, folder: &std::path::Path) -> Result<(Cost, Cost)> {
-    let factory = island::factory(store.open(folder)?, AgentThreads::Own(2))?;
+    let backend = match store {
+        // So few that what is kept stays the same from the first window on.
+        Store::Memory => MemoryBackend::new().retain(50).into_backend(),
+        Store::Sqlite => store.open(folder)?,
+    };
+    let factory = island::factory(backend, AgentThreads::Own(2))?;
     let size = || if store == Store::Memory { measure::resident() } else { measure::on_disk(folder) };
     let mut costs = Vec::new();
     let mut done = 0;
