@@ -189,5 +189,7 @@ pub(super) fn started() -> (EventType, Value, Value) {
 /// Works on what was lost and waits for the end of a run.
 pub(super) async fn resumed_to_its_end(island: &Island, scope: &UserScope, run: &RunId) -> RunRecord {
     island.factory().work();
-    island.factory().wait(scope, run).await.unwrap().unwrap()
+    let waiting = island.factory().wait(scope, run);
+    // Longer than the longest pause of these stories.
+    tokio::time::timeout(Duration::from_secs(100), waiting).await.expect("it ends").unwrap().unwrap()
 }
