@@ -21,6 +21,8 @@ pub(crate) struct History {
     recorded: Recorded,
     calls: Mutex<BTreeMap<u32, Call>>,
     customs: AtomicU64,
+    /// How many children the run waits for that are not run by it.
+    elsewhere: AtomicU64,
     diverged: OnceLock<Diverged>,
 }
 
@@ -63,6 +65,16 @@ impl History {
     /// Whether the agent's next own event was said before.
     pub(crate) fn knows_custom(&self) -> bool {
         self.is_resumed() && self.customs.fetch_add(1, Ordering::Relaxed) < self.recorded.customs
+    }
+
+    /// Enters a wait for a child elsewhere, and says whether it is the only one.
+    pub(crate) fn waits_elsewhere(&self) -> bool {
+        self.elsewhere.fetch_add(1, Ordering::AcqRel) == 0
+    }
+
+    /// Leaves such a wait, and says whether it was the last one.
+    pub(crate) fn is_back(&self) -> bool {
+        self.elsewhere.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// What became of this call before, once; `None` when it is made for the first time.

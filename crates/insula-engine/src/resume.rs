@@ -111,7 +111,7 @@ async fn look(run: &RunCore, id: &RunId) -> Result<Option<RunRecord>, AgentError
 
 async fn ended(run: &Arc<RunCore>, id: &RunId) -> Result<RunRecord, AgentError> {
     let (scope, backend) = (run.context.scope(), &run.platform.backend);
-    let _elsewhere = Elsewhere::new(&run.platform);
+    let _elsewhere = Elsewhere::new(run);
     let events = EventStream::run(backend, scope, id, 0).await.map_err(unreadable)?;
     if let Some(mut events) = events {
         while events.next().await.map_err(unreadable)?.is_some() {}
@@ -147,19 +147,24 @@ fn unreadable(error: Error) -> AgentError {
 }
 
 /// A run that waits for a child elsewhere takes no room: the child may need it.
-struct Elsewhere<'a>(&'a Platform);
+struct Elsewhere<'a>(&'a RunCore);
 
 impl<'a> Elsewhere<'a> {
-    fn new(platform: &'a Platform) -> Self {
-        platform.background.claimed.fetch_sub(1, Ordering::AcqRel);
-        platform.background.wake.notify_one();
-        Self(platform)
+    fn new(run: &'a RunCore) -> Self {
+        // The run has one place, however many children it waits for.
+        if run.history.waits_elsewhere() {
+            run.platform.background.claimed.fetch_sub(1, Ordering::AcqRel);
+            run.platform.background.wake.notify_one();
+        }
+        Self(run)
     }
 }
 
 impl Drop for Elsewhere<'_> {
     fn drop(&mut self) {
-        self.0.background.claimed.fetch_add(1, Ordering::AcqRel);
+        if self.0.history.is_back() {
+            self.0.platform.background.claimed.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 
