@@ -35,6 +35,7 @@ pub(crate) const SUITES: &[Suite] = &[
     module("isolation"),
     module("factory"),
     module("engine"),
+    module("durability"),
     module("events"),
     module("tools"),
     module("pipelines"),

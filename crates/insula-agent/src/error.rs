@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The result of everything that an agent does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -111,8 +113,9 @@ impl Error {
     }
 }
 
-/// What became of a call of a tool that gave no result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// What became of a call of a tool that gave no result. It is recorded as it is, so that a resumed run is told the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolFailure {
     /// This user has no tool of that name.
@@ -166,6 +169,9 @@ pub enum ToolFailure {
         /// Why.
         why: String,
     },
+    /// The process was lost while a call was being made that must not be repeated blindly.
+    #[error("was interrupted, and whether it took effect is not known")]
+    Unknown,
 }
 
 impl ToolFailure {

@@ -9,16 +9,14 @@ use std::{
 use insula_context::{CancelReason, UserExecutionContext};
 use insula_infra::Claimed;
 use insula_registry::AgentClass;
-use serde_json::Value;
 use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
     Error,
     driver::{self, Job},
-    factory,
     origin::Origin,
     platform::Platform,
-    redact,
+    resume::{self, Restored},
 };
 
 /// How long a lost wake-up can delay anything here.
@@ -146,7 +144,8 @@ fn work_on(platform: &Arc<Platform>, claimed: Claimed) {
     });
 }
 
-async fn run_claimed(platform: &Arc<Platform>, claimed: Claimed) -> Result<(), Error> {
+async fn run_claimed(platform: &Arc<Platform>, mut claimed: Claimed) -> Result<(), Error> {
+    resume::heed_parent(platform, &mut claimed).await?;
     let header = &claimed.lease.header;
     let context = UserExecutionContext::builder(header.scope.clone(), header.thread.clone(), header.run.clone())
         .ids(Arc::clone(&platform.ids))
@@ -157,26 +156,15 @@ async fn run_claimed(platform: &Arc<Platform>, claimed: Claimed) -> Result<(), E
         None => context.build()?,
     };
     let account = platform.ledger.account(context.scope());
-    let input = input(platform, &claimed).await?;
-    let (class, runnable) = match (platform.instances.check(&header.agent, &header.scope), input.as_ref()) {
-        (Ok(class), Ok(_)) => (Arc::clone(class), Ok(())),
-        (Ok(class), Err(problem)) => (Arc::clone(class), Err(problem.clone())),
-        (Err(error), _) => (unknown(&header.agent), Err(error.to_string())),
+    let Restored { input, recorded, problem } = resume::restore(platform, &claimed).await?;
+    let (class, runnable) = match platform.instances.check(&header.agent, &header.scope) {
+        Ok(class) => (Arc::clone(class), problem.or_else(|| resume::outdated(class, &recorded)).map_or(Ok(()), Err)),
+        Err(error) => (unknown(&header.agent), Err(error.to_string())),
     };
-    let origin = Origin::Queue(Box::new(claimed), runnable);
-    let input = input.unwrap_or_default();
+    let origin = Origin::Queue(Box::new(claimed), recorded, runnable);
     let platform = Arc::clone(platform);
     let job = Job { platform, account, context, class, instance: None, input, origin, report: None };
     driver::run(job).await.map(|_| ())
-}
-
-/// The run's input; the inner error is for good, the outer one may pass.
-async fn input(platform: &Platform, claimed: &Claimed) -> Result<Result<Value, String>, Error> {
-    match factory::whole(platform, &claimed.lease.header.scope, &claimed.run.input).await {
-        Err(error) if error.is_transient() => Err(error),
-        Err(error) => Ok(Err(format!("the stored input cannot be read: {}", redact::message(&error.to_string())))),
-        Ok(input) => Ok(Ok(input)),
-    }
 }
 
 /// Stands for a class that this process does not have. It is never started.

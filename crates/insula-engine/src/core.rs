@@ -16,6 +16,7 @@ use insula_registry::AgentClass;
 use crate::{
     Usage,
     agent_task::Leaving,
+    history::History,
     journal::Journal,
     limits::Account,
     machine::{self, Command, Happened, Phase},
@@ -38,6 +39,8 @@ pub(crate) struct RunCore {
     pub canceller: Canceller,
     pub class: Arc<AgentClass>,
     pub journal: Journal,
+    /// What was recorded of the run before it came here.
+    pub history: History,
     pub accepted_at: Timestamp,
     /// How much time the run was given.
     pub allowed: Duration,
@@ -58,9 +61,11 @@ impl RunCore {
         canceller: Canceller,
         class: Arc<AgentClass>,
         journal: Journal,
+        history: History,
         accepted_at: Timestamp,
         allowed: Duration,
     ) -> Arc<Self> {
+        let (tool_calls, steps) = (history.recorded().tool_calls, history.recorded().steps);
         Arc::new(Self {
             platform,
             account,
@@ -68,12 +73,13 @@ impl RunCore {
             canceller,
             class,
             journal,
+            history,
             accepted_at,
             allowed,
             phase: Mutex::new(Phase::Queued),
             orphans: Mutex::default(),
-            tool_calls: AtomicU64::new(0),
-            steps: AtomicU64::new(0),
+            tool_calls: AtomicU64::new(tool_calls),
+            steps: AtomicU64::new(steps),
             thoughts: AtomicU64::new(0),
         })
     }

@@ -11,10 +11,11 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     AuditEntry,
     core::RunCore,
-    events::{self, ToolCompleted, ToolExecuting, ToolStatus},
+    events::{self, CallKind, ToolCompleted, ToolExecuting, ToolStatus},
     journal::Open,
     limits::ToolPermit,
     redact,
+    replay::Past,
 };
 
 /// Calls a tool for a run. Nothing is said of a call that was refused; what is said of one that was made comes from a
@@ -25,13 +26,70 @@ pub(crate) async fn call(
     site: &CallSite,
     arguments: Value,
 ) -> Result<Value, Error> {
+    match run.history.take(site, CallKind::Tool)? {
+        Some(Past::Gave(result)) => Ok(result),
+        Some(Past::Failed(failure)) => Err(Error::Tool { tool: site.name.clone(), failure, cause: None }),
+        // The agent did not wait for it then, and does not now.
+        Some(Past::GivenUp) => std::future::pending().await,
+        Some(Past::Executing(effect)) => again(run, resources, site, arguments, effect).await,
+        _ => first(run, resources, site, arguments).await,
+    }
+}
+
+async fn first(
+    run: &Arc<RunCore>,
+    resources: Arc<dyn Resources>,
+    site: &CallSite,
+    arguments: Value,
+) -> Result<Value, Error> {
+    let (tool, permit) = admit(run, &site.name).await.map_err(|failure| refuse(run, site, failure))?;
+    let guard = Guard::open(run, tool.as_ref(), site, &arguments).await?;
+    carry_out(guard, (tool, permit), resources, arguments).await
+}
+
+/// A call whose worker was lost meanwhile. It is repeated where both then and now the tool says that it may be.
+async fn again(
+    run: &Arc<RunCore>,
+    resources: Arc<dyn Resources>,
+    site: &CallSite,
+    arguments: Value,
+    effect: Effect,
+) -> Result<Value, Error> {
+    let guard = Guard::take_over(run, site);
+    if !is_repeatable(effect) {
+        return guard.fail(ToolFailure::Unknown);
+    }
     let (tool, permit) = match admit(run, &site.name).await {
         Ok(admitted) => admitted,
-        Err(failure) => return Err(refuse(run, site, failure)),
+        // The guard says that the call was stopped.
+        Err(failure @ ToolFailure::Stopped { .. }) => return Err(refuse(run, site, failure)),
+        Err(failure) => {
+            refuse(run, site, failure.clone());
+            return guard.fail(failure);
+        }
     };
-    let guard = Guard::open(run, tool.as_ref(), site, &arguments).await?;
-    let key = format!("{}/{}/{}", run.context.run(), site.index, site.name);
-    let call = ToolCall::new(guard.open.id.clone(), key, run.context.clone(), resources);
+    if !is_repeatable(tool.spec().effect) {
+        return guard.fail(ToolFailure::Unknown);
+    }
+    if tool.spec().effect != Effect::Pure {
+        run.durable().await?;
+    }
+    carry_out(guard, (tool, permit), resources, arguments).await
+}
+
+const fn is_repeatable(effect: Effect) -> bool {
+    matches!(effect, Effect::Pure | Effect::Idempotent)
+}
+
+async fn carry_out(
+    guard: Guard,
+    (tool, permit): (Arc<dyn Tool>, ToolPermit),
+    resources: Arc<dyn Resources>,
+    arguments: Value,
+) -> Result<Value, Error> {
+    let Guard { run, open, .. } = &guard;
+    let key = format!("{}/{}/{}", run.context.run(), open.index, open.tool);
+    let call = ToolCall::new(open.id.clone(), key, run.context.clone(), resources);
     let limit = tool.spec().timeout;
     let answer = within(limit, AssertUnwindSafe(tool.call(call, arguments)).catch_unwind()).await;
     drop(permit);
@@ -103,7 +161,7 @@ impl Guard {
     /// Says that the call begins. A call that somebody outside can see begins only when that is durable.
     async fn open(run: &Arc<RunCore>, tool: &dyn Tool, site: &CallSite, arguments: &Value) -> Result<Self, Error> {
         let since = run.platform.clock.now();
-        let open = Open { id: format!("c{}", site.index), tool: site.name.clone(), index: site.index, since };
+        let open = Open::new(site.index, &site.name, since);
         let shown = events::show("the arguments", arguments).map_err(unspeakable)?;
         let said =
             ToolExecuting { call_id: &open.id, tool: &open.tool, arguments: &shown.shown, effect: tool.spec().effect };
@@ -115,6 +173,20 @@ impl Guard {
             run.durable().await?;
         }
         Ok(guard)
+    }
+
+    /// The guard of a call that has begun before the worker was lost. The run's journal knows it as open.
+    fn take_over(run: &Arc<RunCore>, site: &CallSite) -> Self {
+        let open = Open::new(site.index, &site.name, run.platform.clock.now());
+        Self { run: Arc::clone(run), open, said: false }
+    }
+
+    /// Says that the call has failed without having been made.
+    fn fail(mut self, failure: ToolFailure) -> Result<Value, Error> {
+        let status = if failure == ToolFailure::Unknown { ToolStatus::Unknown } else { ToolStatus::Error };
+        let failed = Err(Error::Tool { tool: self.open.tool.clone(), failure, cause: None });
+        self.say(status, &failed)?;
+        failed
     }
 
     fn close(mut self, answer: Option<Caught>, limit: Option<Duration>) -> Result<Value, Error> {
@@ -135,11 +207,16 @@ impl Guard {
     fn say(&mut self, status: ToolStatus, result: &Result<Value, Error>) -> Result<(), Error> {
         let shown = result.as_ref().ok().map(|r| events::show("the result", r)).transpose().map_err(unspeakable)?;
         let error = result.as_ref().err().map(|e| redact::message(&e.to_string()));
+        // A resumed run is told the same kind of failure.
+        let failure = result.as_ref().err().and_then(|error| match error {
+            Error::Tool { failure, .. } => events::raw("the failure", failure).ok(),
+            _ => None,
+        });
         let now = self.run.platform.clock.now();
         let result = shown.as_ref().map(|s| &*s.shown);
         let mut event = completed(&self.open, status, result, error.as_deref(), now);
         let (whole, payload) = shown.map_or((None, None), |s| (s.whole, s.payload));
-        event.journal = whole;
+        event.journal = whole.or(failure);
         self.said = true;
         self.run.journal.add(event, payload, |calls| calls.retain(|call| call.id != self.open.id));
         Ok(())

@@ -24,7 +24,7 @@ use crate::{
     lanes::LaneTask,
     limits::{Account, RunPermit},
     machine::{Command, Ending, Happened, Phase},
-    origin::{Origin, open_journal},
+    origin::{Opened, Origin, open_journal},
     platform::Platform,
 };
 
@@ -116,12 +116,16 @@ impl Driver {
         let shown = events::show("the input", &input)?;
         let (turn, parent) = match &origin {
             Origin::Caller => (Turn::Line, None),
+            // A child runs under its parent's permit, also when both were taken over.
+            Origin::Queue(claimed, ..) if claimed.lease.header.parent.is_some() => (Turn::Parents, None),
             Origin::Queue(..) => (Turn::Accepted, None),
             Origin::Child(parent) => (Turn::Parents, Some(Arc::clone(parent))),
         };
-        let (journal, before) = open_journal(&platform, &context, &class, &shown, deadline, origin, now);
+        let Opened { journal, before, history } =
+            open_journal(&platform, &context, &class, &shown, deadline, origin, now);
         entered.keep();
-        let run = RunCore::new(platform, account, context, canceller, class, journal, now, deadline.remaining());
+        let run =
+            RunCore::new(platform, account, context, canceller, class, journal, history, now, deadline.remaining());
         let (input, shown) = (Some(input), Some(shown));
         let (permit, agent, leaving, owed, ended) = (None, None, None, None, None);
         Ok(Self {
@@ -196,6 +200,10 @@ impl Driver {
         if let Some(error) = self.run.journal.failure() {
             return Err(error.into());
         }
+        // Also of an agent that made nothing of it.
+        if let Err(diverged) = self.run.history.agrees() {
+            return Ok(errored(&diverged));
+        }
         Ok(match end {
             Some(AgentEnd::Returned(Ok(result))) => Happened::Returned(result),
             Some(AgentEnd::Returned(Err(error))) => errored(&error),
@@ -237,6 +245,9 @@ impl Driver {
 
     fn say_started(&mut self, marker: InstanceMarker) {
         let Some(Shown { shown, payload, .. }) = self.shown.take() else { return };
+        if self.run.history.is_resumed() {
+            return self.run.journal.say(EventType::AgentResumed, &events::Resumed { why: events::Why::WorkerLost });
+        }
         let class = &self.run.class;
         let said = events::Started { class: class.name(), version: class.version(), input: &shown, marker };
         let event = events::event(EventType::AgentStarted, self.run.platform.clock.now(), &said);

@@ -36,13 +36,15 @@ pub(crate) struct ToolExecuting<'a> {
 }
 
 /// How a call of a tool ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToolStatus {
     Ok,
     Error,
     Timeout,
     Aborted,
+    /// The process was lost meanwhile, and the call must not be repeated blindly.
+    Unknown,
 }
 
 /// `tool_completed`.
@@ -60,11 +62,35 @@ pub(crate) struct ToolCompleted<'a> {
     pub duration_ms: f64,
 }
 
+/// What kind of call takes a place in the order of calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CallKind {
+    #[default]
+    Step,
+    Tool,
+    Agent,
+    Answer,
+    Timer,
+    Time,
+    Random,
+}
+
+impl CallKind {
+    /// Whether an event need not name it: plain steps have none, and a wait has said what it waits for.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn goes_without_saying(&self) -> bool {
+        matches!(self, Self::Step | Self::Answer | Self::Timer)
+    }
+}
+
 /// `step_completed`: a step, a child's result, a recorded time.
 #[derive(Serialize)]
 pub(crate) struct StepCompleted<'a> {
     pub index: u32,
     pub name: &'a str,
+    #[serde(skip_serializing_if = "CallKind::goes_without_saying")]
+    pub kind: CallKind,
     pub result: &'a RawValue,
 }
 
@@ -129,8 +155,30 @@ pub(crate) struct Waiting<'a> {
 
 /// `agent_resumed`.
 #[derive(Serialize)]
-pub(crate) struct Resumed<'a> {
-    pub why: &'a str,
+pub(crate) struct Resumed {
+    pub why: Why,
+}
+
+/// Why a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Why {
+    #[serde(rename = "worker lost")]
+    WorkerLost,
+    Answered,
+    /// The answer was none of those that the question allows.
+    Refused,
+    /// Nobody answered in time.
+    Expired,
+    Timer,
+    /// The agent did not wait any longer.
+    GivenUp,
+}
+
+/// The engine's part of `agent_resumed`: which wait has ended.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Ended {
+    pub index: u32,
 }
 
 /// `custom`.

@@ -7,7 +7,9 @@ use std::{
 
 use insula_context::{CancelReason, Deadline, RunId, ThreadId, UserExecutionContext, UserScope};
 use insula_factory::{AgentInstanceFactory, IsolationReport};
-use insula_infra::{Backend, CancelRequest, ComponentHealth, NewRun, RawJson, RunHeader, RunRecord, Submitted};
+use insula_infra::{
+    Backend, CancelRequest, ComponentHealth, NewRun, PayloadHash, RawJson, RunHeader, RunRecord, Submitted,
+};
 use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
@@ -247,8 +249,16 @@ impl std::fmt::Debug for ExecutionEngineFactory {
 /// The value itself, or what it refers to.
 pub(crate) async fn whole(platform: &Platform, scope: &UserScope, value: &RawJson) -> Result<Value, Error> {
     let json = |e: serde_json::Error| Error::Json { what: "the stored value", problem: e.to_string() };
-    let Some(hash) = events::reference(value) else { return serde_json::from_str(value.get()).map_err(json) };
-    match platform.backend.log.payload(scope, &hash).await? {
+    match events::reference(value) {
+        Some(hash) => payload(platform, scope, &hash).await,
+        None => serde_json::from_str(value.get()).map_err(json),
+    }
+}
+
+/// The large value of this hash.
+pub(crate) async fn payload(platform: &Platform, scope: &UserScope, hash: &PayloadHash) -> Result<Value, Error> {
+    let json = |e: serde_json::Error| Error::Json { what: "the stored value", problem: e.to_string() };
+    match platform.backend.log.payload(scope, hash).await? {
         Some(bytes) => serde_json::from_slice(&bytes).map_err(json),
         None => {
             Err(Error::Json { what: "the stored value", problem: format!("the payload {hash} is not kept any more") })

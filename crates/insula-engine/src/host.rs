@@ -17,10 +17,12 @@ use serde_json::Value;
 use crate::{
     core::RunCore,
     dispatcher, driver,
-    events::{self, Custom, Resumed, StepCompleted, Thinking, Waiting},
+    events::{self, CallKind, Custom, Ended, Resumed, StepCompleted, Thinking, Waiting, Why},
     machine::{Happened, Phase},
     outcome::End,
     redact,
+    replay::Past,
+    resume,
 };
 
 /// What a run's session stands on.
@@ -44,9 +46,18 @@ impl RunHost {
         }
     }
 
-    fn record(&self, site: &CallSite, result: &Value) -> Result<()> {
+    /// What this call gave before the worker was lost; `None` when it is to be done now.
+    fn recorded(&self, site: &CallSite, kind: CallKind) -> Result<Option<Value>> {
+        self.going_on()?;
+        match self.run.history.take(site, kind)? {
+            Some(Past::Gave(result)) => Ok(Some(result)),
+            _ => Ok(None),
+        }
+    }
+
+    fn record(&self, site: &CallSite, kind: CallKind, result: &Value) -> Result<()> {
         let shown = events::show("the result", result).map_err(|e| Error::failed(e.to_string()))?;
-        let said = StepCompleted { index: site.index, name: &site.name, result: &shown.shown };
+        let said = StepCompleted { index: site.index, name: &site.name, kind, result: &shown.shown };
         let mut event = events::event(EventType::StepCompleted, self.run.platform.clock.now(), &said);
         event.journal = shown.whole;
         self.run.journal.add(event, shown.payload, |_| {});
@@ -54,14 +65,52 @@ impl RunHost {
         Ok(())
     }
 
-    /// Says that the run waits, waits, and says that it goes on.
-    async fn waiting<T>(&self, reason: WaitFor, said: Waiting<'_>, why: &str, wait: impl Future<Output = T>) -> T {
+    /// What is to be waited for: a wait that was interrupted is the same one, until the same time.
+    fn wait(&self, site: &CallSite, kind: CallKind, duration: Option<Duration>) -> Result<Wait> {
+        self.going_on()?;
+        let now = self.run.platform.clock.now();
+        let left = |until: Option<Timestamp>| until.map(|until| until.since(now));
+        Ok(match self.run.history.take(site, kind)? {
+            Some(Past::Gave(result)) => Wait::Recorded(result),
+            Some(Past::GivenUp) => Wait::Never,
+            Some(Past::Waited(why)) => Wait::Over(why),
+            Some(Past::Waiting { until }) => Wait::Again { left: left(until) },
+            _ => Wait::New { until: duration.map(|duration| now.plus(duration)), left: duration },
+        })
+    }
+
+    /// Says that the run waits, waits, and says why it goes on.
+    async fn waiting<T>(
+        &self,
+        index: u32,
+        reason: WaitFor,
+        said: Option<Waiting<'_>>,
+        wait: impl Future<Output = (T, Why)>,
+    ) -> T {
         self.run.step(Happened::Parked(reason));
-        self.run.journal.say(EventType::AgentWaiting, &said);
-        let mut pause = Pause { run: &self.run, why: "given_up" };
-        let answer = wait.await;
+        if let Some(said) = said {
+            self.run.journal.say(EventType::AgentWaiting, &said);
+        }
+        let mut pause = Pause { run: &self.run, index, why: Why::GivenUp };
+        let (answer, why) = wait.await;
         pause.why = why;
         answer
+    }
+
+    /// Waits for the answer, `None` when it did not come in time.
+    async fn answer(&self, site: &CallSite, question: &Question, left: Option<Duration>) -> (Answer, Why) {
+        let (scope, run) = (self.run.context.scope(), self.run.context.run());
+        let answer = self.run.platform.live.ask(scope, run, site.index);
+        let answer = match left {
+            Some(left) => tokio::time::timeout(left, answer).await.ok(),
+            None => Some(answer.await),
+        };
+        match answer {
+            Some(Ok(answer)) if question.refuses(&answer).is_some() => (Answer::Refused(answer), Why::Refused),
+            Some(Ok(answer)) => (Answer::Given(answer), Why::Answered),
+            Some(Err(_)) => (Answer::Impossible, Why::Answered),
+            None => (Answer::Late, Why::Expired),
+        }
     }
 
     /// The id of a child: the same whenever the same call of the same run is made.
@@ -71,17 +120,48 @@ impl RunHost {
     }
 }
 
+/// How a call waits.
+enum Wait {
+    /// It has waited before, with this result.
+    Recorded(Value),
+    /// It was given up before, and will be again.
+    Never,
+    /// It has waited before, and only its result is missing.
+    Over(Why),
+    /// It was interrupted.
+    Again {
+        left: Option<Duration>,
+    },
+    New {
+        until: Option<Timestamp>,
+        left: Option<Duration>,
+    },
+}
+
+/// What came of a question.
+enum Answer {
+    Given(Value),
+    Refused(Value),
+    Late,
+    /// Nobody can answer any more.
+    Impossible,
+}
+
 /// Says that the run goes on, also when the agent gave up waiting. After the run's end it says nothing.
 struct Pause<'a> {
     run: &'a RunCore,
-    why: &'a str,
+    index: u32,
+    why: Why,
 }
 
 impl Drop for Pause<'_> {
     fn drop(&mut self) {
         self.run.step(Happened::Woken);
         if !matches!(self.run.phase(), Phase::Ended(_)) {
-            self.run.journal.say(EventType::AgentResumed, &Resumed { why: self.why });
+            let said = Resumed { why: self.why };
+            let mut event = events::event(EventType::AgentResumed, self.run.platform.clock.now(), &said);
+            event.journal = events::raw("the wait", &Ended { index: self.index }).ok();
+            self.run.journal.add(event, None, |_| {});
         }
     }
 }
@@ -101,7 +181,7 @@ impl SessionHost for RunHost {
     }
 
     fn replaying(&self) -> bool {
-        false
+        self.run.history.is_replaying()
     }
 
     fn next_call(&self, name: &str) -> CallSite {
@@ -109,10 +189,16 @@ impl SessionHost for RunHost {
     }
 
     fn think(&self, text: &str) {
-        self.run.journal.say(EventType::AgentThinking, &Thinking { text, step: self.run.next_thought() });
+        let step = self.run.next_thought();
+        if !self.run.history.knows_thought(step) {
+            self.run.journal.say(EventType::AgentThinking, &Thinking { text, step });
+        }
     }
 
     fn emit(&self, name: &str, data: &Value) {
+        if self.run.history.knows_custom() {
+            return;
+        }
         // A JSON value always has a JSON form.
         let Ok(shown) = events::show("the data", data) else { return };
         let said = Custom { name, data: &shown.shown };
@@ -120,8 +206,10 @@ impl SessionHost for RunHost {
         self.run.journal.add(event, shown.payload, |_| {});
     }
 
-    async fn begin_step(&self, _site: &CallSite, effect: Effect) -> Result<Option<Value>> {
-        self.going_on()?;
+    async fn begin_step(&self, site: &CallSite, effect: Effect) -> Result<Option<Value>> {
+        if let Some(recorded) = self.recorded(site, CallKind::Step)? {
+            return Ok(Some(recorded));
+        }
         if effect != Effect::Pure {
             self.run.durable().await?;
         }
@@ -129,7 +217,7 @@ impl SessionHost for RunHost {
     }
 
     async fn end_step(&self, site: &CallSite, result: &Value) -> Result<()> {
-        self.record(site, result)
+        self.record(site, CallKind::Step, result)
     }
 
     async fn call_tool(&self, site: CallSite, arguments: Value) -> Result<Value> {
@@ -137,7 +225,9 @@ impl SessionHost for RunHost {
     }
 
     async fn call_agent(&self, site: CallSite, input: Value) -> Result<Value> {
-        self.going_on()?;
+        if let Some(recorded) = self.recorded(&site, CallKind::Agent)? {
+            return Ok(recorded);
+        }
         let refused = |message: String| {
             let message = redact::message(&message);
             Error::Child { agent: site.name.clone(), reason: "refused".to_owned(), message }
@@ -145,12 +235,17 @@ impl SessionHost for RunHost {
         let run = self.child_id(&site)?;
         // What led to the child stands before it in the log.
         self.run.journal.flush();
-        let context = self.run.context.child_run(&site.name, run).map_err(|e| refused(e.to_string()))?;
-        let child = driver::child(&self.run, context, &site.name, input);
-        let outcome = Box::pin(child).await.map_err(|e| refused(e.to_string()))?;
-        match outcome.end {
+        let end = match resume::child(&self.run, &site, &run).await? {
+            Some(end) => end,
+            None => {
+                let context = self.run.context.child_run(&site.name, run).map_err(|e| refused(e.to_string()))?;
+                let child = driver::child(&self.run, context, &site.name, input);
+                Box::pin(child).await.map_err(|e| refused(e.to_string()))?.end
+            }
+        };
+        match end {
             End::Completed(result) => {
-                self.record(&site, &result)?;
+                self.record(&site, CallKind::Agent, &result)?;
                 Ok(result)
             }
             end => Err(Error::Child {
@@ -162,48 +257,76 @@ impl SessionHost for RunHost {
     }
 
     async fn ask(&self, site: CallSite, question: Question) -> Result<Value> {
-        self.going_on()?;
-        let (scope, run) = (self.run.context.scope(), self.run.context.run());
-        let until = question.expires.map(|after| self.run.platform.clock.now().plus(after));
-        let said =
-            Waiting { waiting_for: WaitFor::Human.as_str(), index: site.index, question: Some(&question), until };
-        let answer = self.run.platform.live.ask(scope, run, site.index);
-        let wait = async {
-            match question.expires {
-                Some(after) => tokio::time::timeout(after, answer).await.ok(),
-                None => Some(answer.await),
-            }
+        let index = site.index;
+        let (until, left, is_new) = match self.wait(&site, CallKind::Answer, question.expires)? {
+            Wait::Recorded(answer) => return Ok(answer),
+            Wait::Never => std::future::pending().await,
+            Wait::Over(Why::Expired) => return self.settle(&site, &question, Answer::Late),
+            Wait::Over(Why::Refused) => return self.settle(&site, &question, Answer::Refused(Value::Null)),
+            Wait::Over(_) => (None, None, false),
+            Wait::Again { left } => (None, left, false),
+            Wait::New { until, left } => (until, left, true),
         };
-        let answer = match self.waiting(WaitFor::Human, said, "answered", wait).await {
-            Some(Ok(answer)) => answer,
-            Some(Err(_)) => return Err(Error::Stopped { why: "nobody can answer any more".to_owned() }),
-            None => question.default.clone().ok_or_else(|| Error::failed("the question expired without an answer"))?,
-        };
-        if let Some(problem) = question.refuses(&answer) {
-            return Err(Error::Shape { what: "the answer".to_owned(), problem });
-        }
-        self.record(&site, &answer)?;
-        Ok(answer)
+        let waiting_for = WaitFor::Human.as_str();
+        let said = is_new.then_some(Waiting { waiting_for, index, question: Some(&question), until });
+        let answer = self.waiting(index, WaitFor::Human, said, self.answer(&site, &question, left)).await;
+        self.settle(&site, &question, answer)
     }
 
     async fn sleep(&self, site: CallSite, duration: Duration) -> Result<()> {
-        self.going_on()?;
-        let until = Some(self.run.platform.clock.now().plus(duration));
-        let said = Waiting { waiting_for: WaitFor::Timer.as_str(), index: site.index, question: None, until };
-        self.waiting(WaitFor::Timer, said, "timer", tokio::time::sleep(duration)).await;
-        self.record(&site, &Value::Bool(true))
+        let (until, left, is_new) = match self.wait(&site, CallKind::Timer, Some(duration))? {
+            Wait::Recorded(_) => return Ok(()),
+            Wait::Never => std::future::pending().await,
+            Wait::Over(_) => return self.record(&site, CallKind::Timer, &Value::Bool(true)),
+            Wait::Again { left } => (None, left, false),
+            Wait::New { until, left } => (until, left, true),
+        };
+        let waiting_for = WaitFor::Timer.as_str();
+        let said = is_new.then_some(Waiting { waiting_for, index: site.index, question: None, until });
+        let timer = async { (tokio::time::sleep(left.unwrap_or(duration)).await, Why::Timer) };
+        self.waiting(site.index, WaitFor::Timer, said, timer).await;
+        self.record(&site, CallKind::Timer, &Value::Bool(true))
     }
 
     async fn now(&self, site: CallSite) -> Result<Timestamp> {
+        if let Some(recorded) = self.recorded(&site, CallKind::Time)? {
+            return recorded.as_i64().map(Timestamp::from_micros).ok_or_else(|| misshapen(&site));
+        }
         let now = self.run.platform.clock.now();
-        self.record(&site, &Value::from(now.as_micros()))?;
+        self.record(&site, CallKind::Time, &Value::from(now.as_micros()))?;
         Ok(now)
     }
 
     async fn random(&self, site: CallSite) -> Result<u64> {
+        if let Some(recorded) = self.recorded(&site, CallKind::Random)? {
+            return recorded.as_u64().ok_or_else(|| misshapen(&site));
+        }
         #[expect(clippy::cast_possible_truncation, reason = "64 of the 128 bits are wanted")]
         let bits = (self.run.platform.ids.random() >> 60) as u64;
-        self.record(&site, &Value::from(bits))?;
+        self.record(&site, CallKind::Random, &Value::from(bits))?;
         Ok(bits)
     }
+}
+
+impl RunHost {
+    /// Makes of an answer what the agent is told, and records it when it is one.
+    fn settle(&self, site: &CallSite, question: &Question, answer: Answer) -> Result<Value> {
+        let answer = match answer {
+            Answer::Given(answer) => answer,
+            Answer::Refused(answer) => {
+                let problem = question.refuses(&answer).unwrap_or_default();
+                return Err(Error::Shape { what: "the answer".to_owned(), problem });
+            }
+            Answer::Late => {
+                question.default.clone().ok_or_else(|| Error::failed("the question expired without an answer"))?
+            }
+            Answer::Impossible => return Err(Error::Stopped { why: "nobody can answer any more".to_owned() }),
+        };
+        self.record(site, CallKind::Answer, &answer)?;
+        Ok(answer)
+    }
+}
+
+fn misshapen(site: &CallSite) -> Error {
+    Error::Shape { what: format!("what was recorded of \"{}\"", site.name), problem: "it is no number".to_owned() }
 }

@@ -56,6 +56,12 @@ pub(crate) struct Open {
     pub(crate) since: Timestamp,
 }
 
+impl Open {
+    pub(crate) fn new(index: u32, tool: &str, since: Timestamp) -> Self {
+        Self { id: format!("c{index}"), tool: tool.to_owned(), index, since }
+    }
+}
+
 impl Journal {
     /// The journal of a run that is created by its first write.
     pub(crate) fn create(
@@ -69,9 +75,15 @@ impl Journal {
         Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::default() }
     }
 
-    /// The journal of a run that exists and has `events` events.
-    pub(crate) fn resume(queue: Arc<dyn RunQueue>, clock: Arc<dyn Clock>, lease: Lease, events: u64) -> Self {
-        let pending = Pending { handed: events, said: events, ..Pending::default() };
+    /// The journal of a run that exists and has `events` events, and calls that are still open.
+    pub(crate) fn resume(
+        queue: Arc<dyn RunQueue>,
+        clock: Arc<dyn Clock>,
+        lease: Lease,
+        events: u64,
+        open: Vec<Open>,
+    ) -> Self {
+        let pending = Pending { handed: events, said: events, open, ..Pending::default() };
         Self { queue, clock, lease, pending: Mutex::new(pending), committing: tokio::sync::Mutex::default() }
     }
 

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! In reading order: `factory` and `engine` (the two handles), `machine` (what a run may do), `driver` (who does it),
-//! `journal` (how it gets into the log), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
+//! `journal` (how it gets into the log), `replay`, `history` and `resume` (how a run goes on after its worker was lost), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
 //! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
 
 mod agent_task;
@@ -46,6 +46,7 @@ mod engines;
 mod error;
 mod events;
 mod factory;
+mod history;
 mod host;
 mod journal;
 mod lanes;
@@ -56,7 +57,9 @@ mod outcome;
 pub mod pipeline;
 mod platform;
 mod redact;
+mod replay;
 mod request;
+mod resume;
 mod stream;
 mod tool_dispatcher;
 mod tools;

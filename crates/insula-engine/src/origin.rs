@@ -6,7 +6,10 @@ use insula_context::{Deadline, Timestamp, UserExecutionContext};
 use insula_infra::{Claimed, Lease, NewRun, RunHeader};
 use insula_registry::AgentClass;
 
-use crate::{core::RunCore, events::Shown, journal::Journal, machine::Happened, platform::Platform};
+use crate::{
+    core::RunCore, events::Shown, history::History, journal::Journal, machine::Happened, platform::Platform,
+    replay::Recorded,
+};
 
 /// Where a run comes from.
 pub(crate) enum Origin {
@@ -14,8 +17,16 @@ pub(crate) enum Origin {
     Caller,
     /// It is created by a run that it is a child of, and runs under its permit.
     Child(Arc<RunCore>),
-    /// It was taken from the queue; `Err` says why it cannot be run here.
-    Queue(Box<Claimed>, Result<(), String>),
+    /// It was taken from the queue, with what is recorded of it; `Err` says why it cannot be run here.
+    Queue(Box<Claimed>, Recorded, Result<(), String>),
+}
+
+/// How a run begins here.
+pub(crate) struct Opened {
+    pub journal: Journal,
+    /// What happened before it came here, if it is not simply to be started.
+    pub before: Option<Happened>,
+    pub history: History,
 }
 
 pub(crate) fn open_journal(
@@ -26,12 +37,13 @@ pub(crate) fn open_journal(
     deadline: Deadline,
     origin: Origin,
     now: Timestamp,
-) -> (Journal, Option<Happened>) {
+) -> Opened {
     let (queue, clock) = (Arc::clone(&platform.backend.queue), Arc::clone(&platform.clock));
     let parent = match origin {
-        Origin::Queue(claimed, runnable) => {
-            let journal = Journal::resume(queue, clock, claimed.lease.clone(), claimed.run.events);
-            return (journal, before_start(&claimed, runnable));
+        Origin::Queue(claimed, recorded, runnable) => {
+            let (lease, events, open) = (claimed.lease.clone(), claimed.run.events, recorded.open(now));
+            let journal = Journal::resume(queue, clock, lease, events, open);
+            return Opened { journal, before: before_start(&claimed, runnable), history: History::new(recorded) };
         }
         Origin::Child(parent) => Some(parent.context.run().clone()),
         Origin::Caller => None,
@@ -54,7 +66,8 @@ pub(crate) fn open_journal(
         available_at: None,
         deadline: Some(now.plus(deadline.remaining())),
     };
-    (Journal::create(queue, clock, lease, run, platform.limits().lease), None)
+    let journal = Journal::create(queue, clock, lease, run, platform.limits().lease);
+    Opened { journal, before: None, history: History::default() }
 }
 
 /// What is known of a claimed run before it is started.
@@ -62,9 +75,5 @@ fn before_start(claimed: &Claimed, runnable: Result<(), String>) -> Option<Happe
     if let Some(reason) = &claimed.run.cancel {
         return Some(Happened::Stopped(reason.clone()));
     }
-    if let Err(message) = runnable {
-        return Some(Happened::Refused { message });
-    }
-    // It ran on a worker that was lost.
-    (claimed.run.events > 0).then_some(Happened::Lost)
+    runnable.err().map(|message| Happened::Refused { message })
 }

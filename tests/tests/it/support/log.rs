@@ -149,13 +149,12 @@ fn fault_of_the_end(status: RunStatus, events: &[Event]) -> Option<String> {
     }
 }
 
-/// Every call opens once and closes once. What a crash left open is opened again after `agent_resumed`.
+/// Every call opens once and closes once, also one that a crash left open.
 fn faults_of_calls(events: &[Event]) -> Vec<String> {
     let (mut open, mut closed, mut faults) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for event in events {
         let call = || event.data::<Value>().unwrap()["call_id"].as_str().map(str::to_owned);
         match event.kind {
-            EventType::AgentResumed => open.clear(),
             EventType::ToolExecuting => match call() {
                 Some(id) if !closed.contains(&id) && open.insert(id.clone()) => {}
                 id => faults.push(format!("seq {} opens {id:?} again", event.seq)),

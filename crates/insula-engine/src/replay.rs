@@ -1,0 +1,308 @@
+//! What a run's journal says that has happened, by each call's place in the order of calls. Pure: entries in, record out.
+
+use std::collections::BTreeMap;
+
+use insula_agent::{Effect, ToolFailure};
+use insula_context::Timestamp;
+use insula_infra::{EventType, JournalEntry, PayloadHash, RawJson, WaitFor};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    events::{self, CallKind, Ended, ToolStatus, Why},
+    journal::Open,
+};
+
+/// What is recorded of a run.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Recorded {
+    /// The version of the class that the run was started on; `None` when it was never started.
+    pub version: Option<String>,
+    pub calls: BTreeMap<u32, Call>,
+    pub thoughts: u64,
+    /// The agent's own events.
+    pub customs: u64,
+    pub tool_calls: u64,
+    pub steps: u64,
+}
+
+/// One call that was made before.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Call {
+    pub kind: CallKind,
+    pub name: String,
+    pub past: Past,
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Past {
+    Gave(Value),
+    /// It gave a large value, which is kept under this hash.
+    GaveLarge(PayloadHash),
+    Failed(ToolFailure),
+    /// The agent did not wait for it: it gave nothing and never will.
+    GivenUp,
+    /// The tool was being called, and nobody knows how far that went.
+    Executing(Effect),
+    /// The run was waiting.
+    Waiting {
+        until: Option<Timestamp>,
+    },
+    /// The wait was over, and its result was not recorded any more.
+    Waited(Why),
+}
+
+impl Past {
+    /// Whether it is returned instead of being done (again).
+    pub(crate) const fn is_settled(&self) -> bool {
+        matches!(self, Self::Gave(_) | Self::GaveLarge(_) | Self::Failed(_) | Self::GivenUp)
+    }
+}
+
+#[derive(Deserialize)]
+struct Started {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Executing {
+    call_id: String,
+    tool: String,
+    effect: Effect,
+}
+
+#[derive(Deserialize)]
+struct Completed {
+    index: u32,
+    tool: String,
+    status: ToolStatus,
+    result: Option<RawJson>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Stepped {
+    index: u32,
+    name: String,
+    #[serde(default)]
+    kind: CallKind,
+    result: RawJson,
+}
+
+#[derive(Deserialize)]
+struct Waits {
+    waiting_for: String,
+    index: u32,
+    until: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Resumes {
+    why: Why,
+}
+
+impl Recorded {
+    /// Reads a run's journal.
+    ///
+    /// # Errors
+    /// In words, when an entry is not what this engine writes.
+    pub(crate) fn read(entries: &[JournalEntry]) -> Result<Self, String> {
+        let mut recorded = Self::default();
+        for (n, entry) in entries.iter().enumerate() {
+            let damaged = |problem| format!("its event {} ({}) cannot be read: {problem}", n + 1, entry.kind);
+            recorded.take(entry).map_err(damaged)?;
+        }
+        Ok(recorded)
+    }
+
+    fn take(&mut self, entry: &JournalEntry) -> Result<(), String> {
+        match entry.kind {
+            EventType::AgentStarted => self.version = Some(parse::<Started>(&entry.data)?.version),
+            EventType::AgentThinking => self.thoughts += 1,
+            EventType::Custom => self.customs += 1,
+            EventType::ToolExecuting => self.executing(parse(&entry.data)?)?,
+            EventType::ToolCompleted => self.completed(parse(&entry.data)?, entry)?,
+            EventType::StepCompleted => self.stepped(parse(&entry.data)?, entry)?,
+            EventType::AgentWaiting => self.waiting(&parse(&entry.data)?),
+            EventType::AgentResumed => self.resumed(&parse(&entry.data)?, entry)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn executing(&mut self, said: Executing) -> Result<(), String> {
+        let index = said.call_id.strip_prefix('c').and_then(|index| index.parse().ok());
+        let index = index.ok_or_else(|| format!("\"{}\" is no call id", said.call_id))?;
+        self.tool_calls += 1;
+        self.enter(index, CallKind::Tool, said.tool, Past::Executing(said.effect));
+        Ok(())
+    }
+
+    fn completed(&mut self, said: Completed, entry: &JournalEntry) -> Result<(), String> {
+        let past = match (said.status, &entry.journal) {
+            (ToolStatus::Ok, _) => gave(said.result.as_ref(), entry)?,
+            (ToolStatus::Aborted, _) => Past::GivenUp,
+            (_, Some(failure)) => Past::Failed(parse(failure)?),
+            (_, None) => Past::Failed(ToolFailure::Failed { message: said.error.unwrap_or_default() }),
+        };
+        self.enter(said.index, CallKind::Tool, said.tool, past);
+        Ok(())
+    }
+
+    fn stepped(&mut self, said: Stepped, entry: &JournalEntry) -> Result<(), String> {
+        // A wait has said before what it waits for.
+        let kind = self.calls.get(&said.index).map_or(said.kind, |call| call.kind);
+        self.steps += 1;
+        self.enter(said.index, kind, said.name, gave(Some(&said.result), entry)?);
+        Ok(())
+    }
+
+    fn waiting(&mut self, said: &Waits) {
+        let human = said.waiting_for == WaitFor::Human.as_str();
+        let (kind, name) = if human { (CallKind::Answer, "ask") } else { (CallKind::Timer, "sleep") };
+        self.enter(said.index, kind, name.to_owned(), Past::Waiting { until: said.until });
+    }
+
+    fn resumed(&mut self, said: &Resumes, entry: &JournalEntry) -> Result<(), String> {
+        let Some(ended) = &entry.journal else { return Ok(()) };
+        let Ended { index } = parse(ended)?;
+        if let Some(call) = self.calls.get_mut(&index) {
+            call.past = if said.why == Why::GivenUp { Past::GivenUp } else { Past::Waited(said.why) };
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, index: u32, kind: CallKind, name: String, past: Past) {
+        self.calls.insert(index, Call { kind, name, past });
+    }
+
+    /// The calls whose `tool_completed` is owed.
+    pub(crate) fn open(&self, now: Timestamp) -> Vec<Open> {
+        let executing = self.calls.iter().filter(|(_, call)| matches!(call.past, Past::Executing(_)));
+        executing.map(|(index, call)| Open::new(*index, &call.name, now)).collect()
+    }
+}
+
+fn parse<T: DeserializeOwned>(data: &RawJson) -> Result<T, String> {
+    serde_json::from_str(data.get()).map_err(|error| error.to_string())
+}
+
+/// The whole value: what only the engine sees, where readers see less.
+fn gave(shown: Option<&RawJson>, entry: &JournalEntry) -> Result<Past, String> {
+    match (&entry.journal, shown) {
+        (Some(whole), _) => parse(whole).map(Past::Gave),
+        // An absent result and one that is null look the same.
+        (None, None) => Ok(Past::Gave(Value::Null)),
+        (None, Some(shown)) => match events::reference(shown) {
+            Some(hash) => Ok(Past::GaveLarge(hash)),
+            None => parse(shown).map(Past::Gave),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(kind: EventType, data: &Value, journal: Option<Value>) -> JournalEntry {
+        let raw = |value: &Value| RawJson::from(serde_json::value::to_raw_value(value).unwrap());
+        JournalEntry { kind, data: raw(data), journal: journal.as_ref().map(raw) }
+    }
+
+    fn call(entries: &[JournalEntry]) -> Option<Call> {
+        Recorded::read(entries).unwrap().calls.remove(&3)
+    }
+
+    fn executing(effect: &str) -> JournalEntry {
+        let said = json!({"call_id": "c3", "tool": "pay", "arguments": 1, "effect": effect});
+        entry(EventType::ToolExecuting, &said, None)
+    }
+
+    fn completed(status: &str, more: &Value, journal: Option<Value>) -> JournalEntry {
+        let mut said = json!({"call_id": "c3", "tool": "pay", "index": 3, "status": status, "duration_ms": 1.0});
+        said.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        entry(EventType::ToolCompleted, &said, journal)
+    }
+
+    #[test]
+    fn each_end_of_a_tool_is_recorded_as_what_it_was() {
+        let hash = PayloadHash::of(b"large");
+        let reference = json!({"result": {"$payload": hash.to_string(), "bytes": 5}});
+        let failure = ToolFailure::Timeout { after: std::time::Duration::from_millis(1_500) };
+        let table = [
+            (completed("ok", &json!({"result": 7}), None), Past::Gave(json!(7))),
+            (completed("ok", &json!({"result": null}), None), Past::Gave(Value::Null)),
+            (completed("ok", &json!({"result": "[redacted]"}), Some(json!("s"))), Past::Gave(json!("s"))),
+            (completed("ok", &reference, None), Past::GaveLarge(hash)),
+            // What only the engine sees is never a reference, whatever it looks like.
+            (completed("ok", &reference, Some(reference.clone())), Past::Gave(reference.clone())),
+            (completed("timeout", &json!({"error": "no"}), Some(json!(failure))), Past::Failed(failure)),
+            (completed("unknown", &json!({}), Some(json!("unknown"))), Past::Failed(ToolFailure::Unknown)),
+            (completed("aborted", &json!({"error": "stopped"}), None), Past::GivenUp),
+        ];
+        for (end, past) in table {
+            let expected = Call { kind: CallKind::Tool, name: "pay".to_owned(), past };
+            assert_eq!(call(&[executing("once"), end]), Some(expected));
+        }
+        assert_eq!(call(&[executing("once")]).unwrap().past, Past::Executing(Effect::Once));
+    }
+
+    #[test]
+    fn a_wait_is_open_until_its_own_resumption() {
+        let until = Timestamp::from_micros(1_700_000_000_123_456);
+        let waiting = |kind: &str| {
+            let said = json!({"waiting_for": kind, "index": 3, "until": until});
+            entry(EventType::AgentWaiting, &said, None)
+        };
+        let resumed =
+            |why: &str, index: u32| entry(EventType::AgentResumed, &json!({"why": why}), Some(json!({"index": index})));
+        let lost = entry(EventType::AgentResumed, &json!({"why": "worker lost"}), None);
+        let done = entry(EventType::StepCompleted, &json!({"index": 3, "name": "sleep", "result": true}), None);
+        let open = Past::Waiting { until: Some(until) };
+        let table: [(&str, Vec<JournalEntry>, Past); 6] = [
+            ("timer", vec![], open.clone()),
+            ("human", vec![lost], open.clone()),
+            ("timer", vec![resumed("timer", 2)], open),
+            ("timer", vec![resumed("timer", 3)], Past::Waited(Why::Timer)),
+            ("human", vec![resumed("given_up", 3)], Past::GivenUp),
+            ("timer", vec![resumed("timer", 3), done], Past::Gave(json!(true))),
+        ];
+        for (kind, then, past) in table {
+            let found = call(&[vec![waiting(kind)], then].concat()).unwrap();
+            let expected = if kind == "human" { CallKind::Answer } else { CallKind::Timer };
+            assert_eq!((found.kind, found.past), (expected, past));
+        }
+    }
+
+    #[test]
+    fn counts_go_on_from_what_was_said() {
+        let said = |kind| entry(kind, &json!({"version": "2"}), None);
+        let step = entry(EventType::StepCompleted, &json!({"index": 0, "name": "plan", "result": 1}), None);
+        let child = json!({"index": 1, "name": "kid", "kind": "agent", "result": 1});
+        let entries = [
+            said(EventType::AgentQueued),
+            said(EventType::AgentStarted),
+            said(EventType::AgentThinking),
+            said(EventType::Custom),
+            said(EventType::AgentThinking),
+            executing("pure"),
+            step,
+            entry(EventType::StepCompleted, &child, None),
+        ];
+        let read = Recorded::read(&entries).unwrap();
+        assert_eq!((read.thoughts, read.customs, read.tool_calls, read.steps), (2, 1, 1, 2));
+        assert_eq!((read.version.as_deref(), read.calls[&1].kind), (Some("2"), CallKind::Agent));
+        let open = read.open(Timestamp::from_micros(5));
+        assert_eq!(open.iter().map(|open| (open.index, &*open.id)).collect::<Vec<_>>(), [(3, "c3")]);
+        assert_eq!(Recorded::read(&entries[..1]).unwrap(), Recorded::default(), "it has only been queued");
+    }
+
+    #[test]
+    fn an_entry_that_nobody_wrote_is_named() {
+        let damaged = Recorded::read(&[executing("pure"), entry(EventType::StepCompleted, &json!({}), None)]);
+        assert!(damaged.unwrap_err().starts_with("its event 2 (step_completed) cannot be read: "));
+    }
+}
