@@ -218,6 +218,7 @@ impl Guard {
         let (whole, payload) = shown.map_or((None, None), |s| (s.whole, s.payload));
         event.journal = whole.or(failure);
         self.said = true;
+        self.run.history.ended(self.open.index);
         self.run.journal.add(event, payload, |calls| calls.retain(|call| call.id != self.open.id));
         Ok(())
     }

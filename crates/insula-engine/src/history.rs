@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -21,6 +21,10 @@ pub(crate) struct History {
     recorded: Recorded,
     calls: Mutex<BTreeMap<u32, Call>>,
     customs: AtomicU64,
+    /// The first call that nothing is known of.
+    unknown_from: u32,
+    /// Whether a call that nothing was known of has ended meanwhile.
+    left_behind: AtomicBool,
     /// How many children the run waits for that are not run by it.
     elsewhere: AtomicU64,
     diverged: OnceLock<Diverged>,
@@ -35,8 +39,9 @@ struct Diverged {
 
 impl History {
     pub(crate) fn new(mut recorded: Recorded) -> Self {
-        let calls = Mutex::new(std::mem::take(&mut recorded.calls));
-        Self { recorded, calls, ..Self::default() }
+        let calls = std::mem::take(&mut recorded.calls);
+        let unknown_from = calls.last_key_value().map_or(0, |(index, _)| index + 1);
+        Self { recorded, calls: Mutex::new(calls), unknown_from, ..Self::default() }
     }
 
     fn calls(&self) -> MutexGuard<'_, BTreeMap<u32, Call>> {
@@ -65,6 +70,19 @@ impl History {
     /// Whether the agent's next own event was said before.
     pub(crate) fn knows_custom(&self) -> bool {
         self.is_resumed() && self.customs.fetch_add(1, Ordering::Relaxed) < self.recorded.customs
+    }
+
+    /// Whether a step that begins now may have begun before the worker was lost: its beginning would not be recorded. It
+    /// may not once a later call than all recorded ones has ended here.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.is_resumed() && !self.left_behind.load(Ordering::Acquire)
+    }
+
+    /// Takes note that a call has ended.
+    pub(crate) fn ended(&self, index: u32) {
+        if index >= self.unknown_from {
+            self.left_behind.store(true, Ordering::Release);
+        }
     }
 
     /// Enters a wait for a child elsewhere, and says whether it is the only one.

@@ -62,6 +62,7 @@ impl RunHost {
         event.journal = shown.whole;
         self.run.journal.add(event, shown.payload, |_| {});
         self.run.step_recorded();
+        self.run.history.ended(site.index);
         Ok(())
     }
 
@@ -209,6 +210,11 @@ impl SessionHost for RunHost {
     async fn begin_step(&self, site: &CallSite, effect: Effect) -> Result<Option<Value>> {
         if let Some(recorded) = self.recorded(site, CallKind::Step)? {
             return Ok(Some(recorded));
+        }
+        if matches!(effect, Effect::Once | Effect::Compensable) && self.run.history.may_repeat() {
+            let step = &site.name;
+            let message = format!("the step \"{step}\" may have been interrupted, and must not be done twice");
+            return Err(Error::failed(message));
         }
         if effect != Effect::Pure {
             self.run.durable().await?;
