@@ -59,28 +59,20 @@ impl Bytes {
             agent: Arc::from("one-tool"),
         });
         let lease = Lease { header: Arc::clone(&header), worker: self.worker.clone(), token: 1 };
-        let run = NewRun {
-            header,
-            version: Arc::from("1"),
-            input: Arc::clone(&self.input),
-            created_at: self.clock.now(),
-            available_at: None,
-            payload: None,
-            deadline: None,
-        };
+        let run = NewRun::new(header, Arc::from("1"), Arc::clone(&self.input), self.clock.now());
         let before = vec![
             self.event(EventType::AgentStarted, &self.started),
             self.event(EventType::ToolExecuting, &self.executing),
         ];
         let create = Some((run, Duration::from_secs(30)));
-        let append = Append { lease: lease.clone(), create, after: 0, events: before, change: None, payloads: vec![] };
+        let append = Append { create, events: before, ..Append::new(lease.clone(), 0) };
         backend.queue.append(append).await?;
         let after = vec![
             self.event(EventType::ToolCompleted, &self.completed),
             self.event(EventType::AgentCompleted, &self.ended),
         ];
         let change = Some(RunChange::Completed { result: Arc::clone(&self.result) });
-        let append = Append { lease, create: None, after: 2, events: after, change, payloads: vec![] };
+        let append = Append { events: after, change, ..Append::new(lease, 2) };
         backend.queue.append(append).await?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use insula_context::{CancelReason, UserExecutionContext};
-use insula_infra::Claimed;
+use insula_infra::{Claimed, News};
 use insula_registry::AgentClass;
 use tokio::{task::AbortHandle, time::Instant};
 
@@ -73,10 +73,12 @@ async fn obey_stops(platform: &Platform) {
     if platform.live.count() == 0 {
         return;
     }
-    match platform.backend.queue.stops(&platform.worker).await {
-        Ok(stops) => {
-            for (header, reason) in stops {
-                platform.live.cancel(&header.scope, &header.run, reason);
+    match platform.backend.queue.news(&platform.worker).await {
+        Ok(news) => {
+            for News { header, stop, .. } in news {
+                if let Some(reason) = stop {
+                    platform.live.cancel(&header.scope, &header.run, reason);
+                }
             }
         }
         Err(error) => tracing::warn!(%error, "wishes to stop could not be read"),
@@ -102,7 +104,12 @@ async fn claim(platform: &Arc<Platform>) {
         if room == 0 {
             return;
         }
-        match platform.backend.queue.claim(&platform.worker, platform.limits().lease, room).await {
+        match platform
+            .backend
+            .queue
+            .claim(&platform.worker, platform.limits().lease, room, platform.limits().running)
+            .await
+        {
             Ok(claimed) if claimed.is_empty() => return,
             Ok(claimed) => claimed.into_iter().for_each(|claimed| work_on(platform, claimed)),
             Err(error) => {

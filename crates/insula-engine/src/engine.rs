@@ -341,11 +341,11 @@ impl UserExecutionEngine {
         EventStream::run(&self.core.platform.backend, self.core.context.scope(), run, after).await
     }
 
-    /// Asks to stop one of this user's runs, wherever it is. `None` when there is no such run.
+    /// Asks to stop one of this user's runs, wherever it is, and also if it does not exist yet.
     ///
     /// # Errors
     /// [`Error::Storage`] when the store does not answer.
-    pub async fn cancel(&self, run: &RunId, reason: CancelReason) -> Result<Option<CancelRequest>, Error> {
+    pub async fn cancel(&self, run: &RunId, reason: CancelReason) -> Result<CancelRequest, Error> {
         crate::factory::cancel(&self.core.platform, self.core.context.scope(), run, reason).await
     }
 

@@ -9,6 +9,7 @@ use insula_context::{CancelReason, Deadline, RunId, ThreadId, UserExecutionConte
 use insula_factory::{AgentInstanceFactory, IsolationReport};
 use insula_infra::{
     Backend, CancelRequest, ComponentHealth, NewRun, PayloadHash, RawJson, RunHeader, RunRecord, Submitted,
+    ThreadPolicy,
 };
 use insula_registry::AgentClassRegistry;
 use serde_json::Value;
@@ -87,13 +88,10 @@ impl ExecutionEngineFactory {
         let allowed = request.timeout.map_or(platform.limits().run_time, |t| t.min(platform.limits().run_time));
         let (input, payload) = events::show("the input", &request.input)?.stored();
         let new = NewRun {
-            header,
-            version: Arc::clone(class.version()),
-            input,
             payload,
-            created_at: now,
-            available_at: None,
             deadline: Some(now.plus(allowed)),
+            policy: Some(ThreadPolicy::Enqueue),
+            ..NewRun::new(header, Arc::clone(class.version()), input, now)
         };
         let submitted = platform.backend.queue.submit(new, request.idempotency_key.as_deref()).await?;
         self.work();
@@ -128,16 +126,11 @@ impl ExecutionEngineFactory {
         whole(&self.platform, scope, value).await
     }
 
-    /// Asks to stop a run, wherever it is. `None` when there is no such run.
+    /// Asks to stop a run, wherever it is, and also if it does not exist yet.
     ///
     /// # Errors
     /// [`Error::Storage`] when the store does not answer.
-    pub async fn cancel(
-        &self,
-        scope: &UserScope,
-        run: &RunId,
-        reason: CancelReason,
-    ) -> Result<Option<CancelRequest>, Error> {
+    pub async fn cancel(&self, scope: &UserScope, run: &RunId, reason: CancelReason) -> Result<CancelRequest, Error> {
         cancel(&self.platform, scope, run, reason).await
     }
 
@@ -272,9 +265,9 @@ pub(crate) async fn cancel(
     scope: &UserScope,
     run: &RunId,
     reason: CancelReason,
-) -> Result<Option<CancelRequest>, Error> {
+) -> Result<CancelRequest, Error> {
     if platform.live.cancel(scope, run, reason.clone()) {
-        return Ok(Some(CancelRequest::Recorded));
+        return Ok(CancelRequest::Recorded);
     }
     let recorded = platform.backend.runs.request_cancel(scope, run, reason).await?;
     platform.background.wake.notify_one();

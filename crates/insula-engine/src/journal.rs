@@ -149,12 +149,11 @@ impl Journal {
     fn hand_over(&self, pending: &mut Pending, change: Option<RunChange>) {
         let next = pending.change.take();
         let append = Append {
-            lease: self.lease.clone(),
             create: pending.create.take(),
-            after: pending.handed,
             events: std::mem::take(&mut pending.events),
             change: change.or(next),
             payloads: std::mem::take(&mut pending.payloads),
+            ..Append::new(self.lease.clone(), pending.handed)
         };
         pending.handed = pending.said;
         let creates = append.create.is_some();

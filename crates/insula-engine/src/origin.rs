@@ -58,13 +58,9 @@ pub(crate) fn open_journal(
     let lease = Lease { header: Arc::clone(&header), worker: platform.worker.clone(), token: 1 };
     let (input, payload) = shown.stored();
     let run = NewRun {
-        header,
-        version: Arc::clone(class.version()),
-        input,
         payload,
-        created_at: now,
-        available_at: None,
         deadline: Some(now.plus(deadline.remaining())),
+        ..NewRun::new(header, Arc::clone(class.version()), input, now)
     };
     let journal = Journal::create(queue, clock, lease, run, platform.limits().lease);
     Opened { journal, before: None, history: History::default() }

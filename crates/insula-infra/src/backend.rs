@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    DatabaseSessionManager, EventLog, HealthCheck, Quota, RedisManager, RunQueue, RunStore, Signals, StateStore,
+    Budgets, DatabaseSessionManager, EventLog, HealthCheck, Inbox, Quota, RedisManager, RunQueue, RunStore,
+    ScheduleStore, Signals, StateStore,
 };
 
 /// The ports that an engine needs, and those that it can do without. Cheap to clone.
@@ -13,6 +14,12 @@ pub struct Backend {
     pub queue: Arc<dyn RunQueue>,
     /// A user's runs and threads.
     pub runs: Arc<dyn RunStore>,
+    /// A user's open questions.
+    pub inbox: Arc<dyn Inbox>,
+    /// A user's schedules.
+    pub schedules: Arc<dyn ScheduleStore>,
+    /// What users and tenants may spend.
+    pub budgets: Arc<dyn Budgets>,
     /// A user's events.
     pub log: Arc<dyn EventLog>,
     /// A user's state.

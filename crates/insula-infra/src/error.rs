@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use insula_context::RunId;
+use insula_context::{CancelReason, RunId, ThreadId};
 
 /// The error of a driver, kept for the operator. Shared, because one failed commit fails everyone who waits for it.
 pub type Source = Arc<dyn std::error::Error + Send + Sync>;
@@ -35,6 +35,42 @@ pub enum Error {
     RunExists {
         /// The id.
         run: RunId,
+    },
+    /// Somebody asked to stop a run of this id before it was created. Only its end as a cancelled run is accepted.
+    #[error("run {run} was stopped before it began: {reason}")]
+    CancelledAhead {
+        /// The id.
+        run: RunId,
+        /// Who, and why.
+        reason: CancelReason,
+    },
+    /// Another run is under way in the thread.
+    #[error("thread {thread} is busy with run {run}: wait for its end, stop it, or choose another policy")]
+    ThreadBusy {
+        /// The thread.
+        thread: ThreadId,
+        /// A run that has not ended.
+        run: RunId,
+    },
+    /// A thread with this id exists already.
+    #[error("thread {thread} exists already: choose a fresh id")]
+    ThreadExists {
+        /// The id.
+        thread: ThreadId,
+    },
+    /// Other threads begin with this one's log.
+    #[error("thread {thread} cannot be deleted: {fork} begins with its log, delete that one first")]
+    ThreadForked {
+        /// The thread.
+        thread: ThreadId,
+        /// One of its forks.
+        fork: ThreadId,
+    },
+    /// The owner has as many queued runs as allowed.
+    #[error("{limit} runs are queued already, and no more are allowed: come back when some have begun")]
+    QueueFull {
+        /// How many are allowed.
+        limit: usize,
     },
     /// The run has its terminal event and accepts nothing more.
     #[error("run {run} has ended: nothing can be added to it")]
@@ -146,6 +182,14 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later without a change.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Timeout { .. } | Self::DiskFull { .. } | Self::Conflict { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Timeout { .. }
+                | Self::DiskFull { .. }
+                | Self::Conflict { .. }
+                | Self::QueueFull { .. }
+                | Self::ThreadBusy { .. }
+        )
     }
 }

@@ -41,11 +41,13 @@ pub enum EventType {
     ModelCompleted,
     /// An agent's own event.
     Custom,
+    /// A budget is nearly spent.
+    BudgetWarning,
 }
 
 impl EventType {
     /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AgentStarted,
         Self::AgentThinking,
         Self::ToolExecuting,
@@ -60,6 +62,7 @@ impl EventType {
         Self::StepCompleted,
         Self::ModelCompleted,
         Self::Custom,
+        Self::BudgetWarning,
     ];
 
     /// The stored and sent word.
@@ -79,6 +82,7 @@ impl EventType {
             Self::StepCompleted => "step_completed",
             Self::ModelCompleted => "model_completed",
             Self::Custom => "custom",
+            Self::BudgetWarning => "budget_warning",
         }
     }
 

@@ -2,7 +2,8 @@
 //! other backend must pass.
 //!
 //! Ports are split by authority. What takes a [`UserScope`](insula_context::UserScope) may be called by anyone who
-//! holds one: [`RunStore`], [`EventLog`], [`StateStore`], [`RedisManager`], [`DatabaseSessionManager`], [`Quota`]. What
+//! holds one: [`RunStore`], [`Inbox`], [`EventLog`], [`StateStore`],
+//! [`ScheduleStore`], [`Budgets`], [`RedisManager`], [`DatabaseSessionManager`], [`Quota`]. What
 //! works across scopes is the [`RunQueue`], and the engine alone is given it. [`Signals`] are best-effort and never the
 //! only copy of anything; the log is durable.
 //!
@@ -20,11 +21,13 @@
 //! # }
 //! ```
 //!
-//! In reading order: [`event`] and [`run`] (what is stored), [`queue`], [`log`], [`runs`], [`state`], [`cache`],
+//! In reading order: [`event`] and [`run`] (what is stored), [`queue`], [`log`], [`runs`], [`inbox`],
+//! [`schedules`], [`budgets`], [`state`], [`cache`],
 //! [`database`], [`signals`], [`quota`], [`health`] (the ports), [`backend`] (all of them together), [`memory`] and,
 //! with the feature of that name, `conformance`.
 
 pub mod backend;
+pub mod budgets;
 pub mod cache;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -32,6 +35,7 @@ pub mod database;
 mod error;
 pub mod event;
 pub mod health;
+pub mod inbox;
 pub mod log;
 pub mod memory;
 pub mod payload;
@@ -39,21 +43,25 @@ pub mod queue;
 pub mod quota;
 pub mod run;
 pub mod runs;
+pub mod schedules;
 pub mod signals;
 pub mod state;
 
 pub use backend::Backend;
+pub use budgets::{Allowance, Amounts, Balance, Budgets, Ceiling, Holder, Reservation, Reserved, Spent, Unit};
 pub use cache::{CacheSubscription, RedisManager};
 pub use database::{DatabaseSession, DatabaseSessionManager};
 pub use error::{Error, Source};
 pub use event::{Event, EventType, NewEvent, RawJson, RunHeader};
 pub use health::{ComponentHealth, Health, HealthCheck};
+pub use inbox::{Answer, AnswerRequest, Inbox, NewQuestion, OpenQuestion};
 pub use log::{EventLog, EventPage};
 pub use memory::MemoryBackend;
 pub use payload::{Payload, PayloadHash};
-pub use queue::{Append, Claimed, Commit, Committed, JournalEntry, Lease, RunQueue, Submitted, WorkerId};
+pub use queue::{Append, Claimed, Commit, Committed, JournalEntry, Lease, News, RunQueue, Submitted, WorkerId};
 pub use quota::{Quota, RateLimit, Taken};
-pub use run::{FailReason, Failure, NewRun, RunChange, RunRecord, RunStatus, WaitFor};
-pub use runs::{CancelRequest, Page, PageRequest, RunFilter, RunStore, ThreadRecord};
+pub use run::{FailReason, Failure, NewRun, RunChange, RunRecord, RunStatus, ThreadPolicy, WaitFor};
+pub use runs::{CancelRequest, Deleted, Fork, Page, PageRequest, RunFilter, RunStore, ThreadRecord};
+pub use schedules::{ScheduleRecord, ScheduleStore};
 pub use signals::{LocalSignals, Signals, ThreadWatch};
 pub use state::{StateKey, StateSpace, StateStore, Versioned};

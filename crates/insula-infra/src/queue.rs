@@ -13,10 +13,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use insula_context::CancelReason;
+use insula_context::{CancelReason, RunId, Timestamp, UserScope};
 use tokio::sync::oneshot;
 
-use crate::{Error, EventType, NewEvent, NewRun, Payload, RawJson, RunChange, RunHeader, RunRecord};
+use crate::{
+    Answer, Error, EventType, NewEvent, NewQuestion, NewRun, Payload, RawJson, RunChange, RunHeader, RunRecord,
+    ScheduleRecord, Spent,
+};
 
 /// Who works on runs: one per process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -66,9 +69,21 @@ pub struct Append {
     pub change: Option<RunChange>,
     /// Large values that the events refer to by hash.
     pub payloads: Vec<Payload>,
+    /// Questions that are open from now on.
+    pub asks: Vec<NewQuestion>,
+    /// Questions that are closed: their answer was taken, or nobody waits for it any more. The end closes all.
+    pub closes: Vec<u32>,
+    /// What calls have cost.
+    pub spent: Vec<Spent>,
 }
 
 impl Append {
+    /// An append of nothing, to a run with `after` events.
+    pub fn new(lease: Lease, after: u64) -> Self {
+        let (events, payloads, asks, closes, spent) = Default::default();
+        Self { lease, create: None, after, events, change: None, payloads, asks, closes, spent }
+    }
+
     /// Whether it says one thing. An end and its event are one fact, and neither is taken without the other; a run that
     /// it creates is the one of its lease. Every backend asks this before it writes.
     ///
@@ -148,6 +163,17 @@ impl Future for Commit {
     }
 }
 
+/// What others want of a run that somebody holds. It is told again until the run has ended or the question is closed.
+#[derive(Debug, Clone)]
+pub struct News {
+    /// The run.
+    pub header: Arc<RunHeader>,
+    /// Who wants it to stop, and why.
+    pub stop: Option<CancelReason>,
+    /// Answers to its questions.
+    pub answers: Vec<Answer>,
+}
+
 /// The answer to a submission.
 #[derive(Debug, Clone)]
 pub enum Submitted {
@@ -166,7 +192,13 @@ pub struct Claimed {
     /// lost worker is taken over, `waiting` when it is woken.
     pub run: RunRecord,
     /// To have ended by this time.
-    pub deadline: Option<insula_context::Timestamp>,
+    pub deadline: Option<Timestamp>,
+    /// What the engine wrote down for itself when the run was made.
+    pub options: Option<RawJson>,
+    /// Answers to its questions that are not closed yet.
+    pub answers: Vec<Answer>,
+    /// The store's clock at the claim: what is due by it is due, whatever the claimer's own clock says.
+    pub now: Timestamp,
 }
 
 /// One recorded fact of a run, for its resumption.
@@ -186,18 +218,34 @@ pub trait RunQueue: Send + Sync {
     /// Puts a run into the queue. Durable when it returns. With an idempotency key, a second submission of the same
     /// owner answers with the first one's run and adds nothing.
     ///
+    /// A thread's runs follow the policy of the one that comes: while another run that was submitted is under way in the
+    /// same thread, it waits until that one has ended ([`ThreadPolicy::Enqueue`](crate::ThreadPolicy)), is refused, or
+    /// has all of them asked to stop and waits until they have. Children and runs that were created by an append count
+    /// for nothing here.
+    ///
     /// # Errors
-    /// [`Error::RunExists`] when this owner has a run of this id.
+    /// [`Error::RunExists`] when this owner has a run of this id, [`Error::ThreadBusy`] under the policy to refuse,
+    /// [`Error::QueueFull`] when the owner has [`NewRun::most_queued`] runs that were never claimed.
     async fn submit(&self, run: NewRun, idempotency_key: Option<&str>) -> Result<Submitted, Error>;
 
     /// Takes up to `max` runs whose time has come: queued ones, those whose wake-up time has passed, those whose
-    /// worker's lease has expired, and parked ones that were asked to stop. Owners are served in turn. Each gets a token
-    /// that makes all earlier ones stale.
+    /// worker's lease has expired, and parked ones that were asked to stop or have something to go on with. Each gets a
+    /// token that makes all earlier ones stale.
+    ///
+    /// Owners are served in turn, each with as many runs in a turn as the [weight](NewRun::weight) of the owner's latest
+    /// run says; an owner's runs by priority, then in the order in which their time came. An owner of whom `per_owner`
+    /// submitted runs are held already, by whomever, is passed over.
     ///
     /// # Errors
     /// When the store does not answer. Not cancellation safe: a dropped call may have claimed runs, which come back when
     /// the lease expires.
-    async fn claim(&self, worker: &WorkerId, lease: Duration, max: usize) -> Result<Vec<Claimed>, Error>;
+    async fn claim(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        max: usize,
+        per_owner: usize,
+    ) -> Result<Vec<Claimed>, Error>;
 
     /// Extends the lease of everything that this worker holds to `lease` from now, by the store's clock.
     ///
@@ -207,8 +255,12 @@ pub trait RunQueue: Send + Sync {
 
     /// Writes to a run, atomically. Returns at once; the [`Commit`] says when it is durable. Readers are told only then.
     ///
-    /// The commit fails with [`Error::RunExists`], [`Error::RunEnded`], [`Error::StaleLease`] or [`Error::OutOfOrder`],
-    /// and then nothing of the append is kept.
+    /// A run that parks is to be claimed at once if what it waits for is there already: it was asked to stop, one of its
+    /// open questions has an answer, or one of [the children](RunChange::Waiting) has ended. The end of a run wakes its
+    /// parent if that is parked, and the next run that waits for its turn in the thread.
+    ///
+    /// The commit fails with [`Error::RunExists`], [`Error::CancelledAhead`], [`Error::RunEnded`],
+    /// [`Error::StaleLease`] or [`Error::OutOfOrder`], and then nothing of the append is kept.
     fn append(&self, append: Append) -> Commit;
 
     /// What has been recorded of a run, in order: its events with their journal part.
@@ -217,9 +269,41 @@ pub trait RunQueue: Send + Sync {
     /// [`Error::StaleLease`] when somebody else holds the run by now.
     async fn journal(&self, lease: &Lease) -> Result<Vec<JournalEntry>, Error>;
 
-    /// Which of the runs that this worker holds were asked to stop, and by whom.
+    /// What has been recorded of a run, whoever holds it: for exports and replays. `None` when there is no such run.
+    ///
+    /// # Errors
+    /// When the store does not answer, or what it holds is corrupt.
+    async fn recorded(&self, scope: &UserScope, run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error>;
+
+    /// Which of the runs that this worker holds were asked to stop, or have answers to their questions.
     ///
     /// # Errors
     /// When the store does not answer.
-    async fn stops(&self, worker: &WorkerId) -> Result<Vec<(Arc<RunHeader>, CancelReason)>, Error>;
+    async fn news(&self, worker: &WorkerId) -> Result<Vec<News>, Error>;
+
+    /// Up to `max` schedules whose next slot has come by the store's clock, with that clock.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn due_schedules(&self, max: usize) -> Result<(Vec<(UserScope, ScheduleRecord)>, Timestamp), Error>;
+
+    /// Moves a schedule from one slot to the next. `false` when it does not stand at `from` any more: another node has
+    /// moved it, or its owner has changed or deleted it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn advance_schedule(
+        &self,
+        scope: &UserScope,
+        name: &str,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<bool, Error>;
+
+    /// Forgets up to `max` threads without open runs and without forks whose last run ended before `before`, with
+    /// everything in them. Says how many went.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn forget_before(&self, before: Timestamp, max: usize) -> Result<usize, Error>;
 }

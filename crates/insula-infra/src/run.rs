@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use insula_context::{CancelReason, Timestamp};
-use serde::{Serialize, Serializer};
+use insula_context::{CancelReason, RunId, Timestamp};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{EventType, Payload, RawJson, RunHeader};
 
@@ -129,7 +129,57 @@ pub enum WaitFor {
     Reconcile,
 }
 
+/// What a submitted run does when others are under way in its thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ThreadPolicy {
+    /// It waits until they have ended.
+    #[default]
+    Enqueue,
+    /// It is refused.
+    Reject,
+    /// They are stopped, and it starts when they are.
+    Interrupt,
+    /// As [`ThreadPolicy::Interrupt`], and what they did does not count: their records say that they were rolled back.
+    Rollback,
+}
+
+impl ThreadPolicy {
+    /// Every policy.
+    pub const ALL: [Self; 4] = [Self::Enqueue, Self::Reject, Self::Interrupt, Self::Rollback];
+
+    /// The stored and sent word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enqueue => "enqueue",
+            Self::Reject => "reject",
+            Self::Interrupt => "interrupt",
+            Self::Rollback => "rollback",
+        }
+    }
+
+    /// The policy of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == word)
+    }
+}
+
+impl Serialize for WaitFor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl WaitFor {
+    /// Everything that can be waited for.
+    pub const ALL: [Self; 4] = [Self::Human, Self::Timer, Self::Child, Self::Reconcile];
+
+    /// The stored word's meaning.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|wait| wait.as_str() == word)
+    }
+
     /// The stored and sent word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -158,6 +208,39 @@ pub struct NewRun {
     pub available_at: Option<Timestamp>,
     /// To have ended by this time.
     pub deadline: Option<Timestamp>,
+    /// What it does when others are under way in its thread. `None` for a run that is created by an append: that one
+    /// neither waits for others nor do they for it.
+    pub policy: Option<ThreadPolicy>,
+    /// Higher ones are claimed before the owner's others.
+    pub priority: i16,
+    /// How many of the owner's runs are claimed in a turn from now on; 0 counts as 1.
+    pub weight: u16,
+    /// It is refused when the owner has this many submitted runs that were never claimed.
+    pub most_queued: Option<usize>,
+    /// What the engine writes down for itself. Its owner does not see it.
+    pub options: Option<RawJson>,
+}
+
+impl NewRun {
+    /// A run with nothing out of the ordinary.
+    pub fn new(header: Arc<RunHeader>, version: Arc<str>, input: RawJson, created_at: Timestamp) -> Self {
+        let (payload, available_at, deadline, policy, most_queued, options) = Default::default();
+        let (priority, weight) = (0, 1);
+        Self {
+            header,
+            version,
+            input,
+            payload,
+            created_at,
+            available_at,
+            deadline,
+            policy,
+            priority,
+            weight,
+            most_queued,
+            options,
+        }
+    }
 }
 
 /// What an append makes of the run's summary.
@@ -174,7 +257,11 @@ pub enum RunChange {
         reason: WaitFor,
         /// When it is to be claimed again without being woken.
         until: Option<Timestamp>,
+        /// Runs whose end it waits for.
+        children: Vec<RunId>,
     },
+    /// Its worker gives it back: it is to be claimed at once, and its status stays as it is.
+    HandedOver,
     /// It ended with a result.
     Completed {
         /// The result, or a reference to it where it is large.
@@ -193,7 +280,7 @@ impl RunChange {
             Self::Completed { .. } => Some(EventType::AgentCompleted),
             Self::Failed(_) => Some(EventType::AgentFailed),
             Self::Cancelled(_) => Some(EventType::AgentCancelled),
-            Self::Queued | Self::Running | Self::Waiting { .. } => None,
+            Self::Queued | Self::Running | Self::Waiting { .. } | Self::HandedOver => None,
         }
     }
 
@@ -201,7 +288,7 @@ impl RunChange {
     pub const fn status(&self) -> RunStatus {
         match self {
             Self::Queued => RunStatus::Queued,
-            Self::Running => RunStatus::Running,
+            Self::Running | Self::HandedOver => RunStatus::Running,
             Self::Waiting { .. } => RunStatus::Waiting,
             Self::Completed { .. } => RunStatus::Completed,
             Self::Failed(_) => RunStatus::Failed,
@@ -219,6 +306,8 @@ pub struct RunRecord {
     pub version: Arc<str>,
     /// Where it stands.
     pub status: RunStatus,
+    /// What it waits for, while it is [waiting](RunStatus::Waiting).
+    pub waits_for: Option<WaitFor>,
     /// What the agent was given, or a reference to it where it is large.
     pub input: RawJson,
     /// The result of a completed run, or a reference to it where it is large.
@@ -227,6 +316,8 @@ pub struct RunRecord {
     pub failure: Option<Failure>,
     /// Who stopped a cancelled run, and why; or who asked for it and is not obeyed yet.
     pub cancel: Option<CancelReason>,
+    /// Whether a later run of the thread took its place, so that what it did does not count.
+    pub rolled_back: bool,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it began to run for the first time.
@@ -240,7 +331,7 @@ pub struct RunRecord {
 impl Serialize for RunRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut run = serializer.serialize_struct("Run", 14)?;
+        let mut run = serializer.serialize_struct("Run", 16)?;
         run.serialize_field("run_id", &self.header.run)?;
         run.serialize_field("thread_id", &self.header.thread)?;
         run.serialize_field("user_id", self.header.scope.user())?;
@@ -248,9 +339,11 @@ impl Serialize for RunRecord {
         run.serialize_field("agent", &self.header.agent)?;
         run.serialize_field("version", &self.version)?;
         run.serialize_field("status", &self.status)?;
+        run.serialize_field("waits_for", &self.waits_for)?;
         run.serialize_field("result", &self.result)?;
         run.serialize_field("failure", &self.failure)?;
         run.serialize_field("cancel", &self.cancel)?;
+        run.serialize_field("rolled_back", &self.rolled_back)?;
         run.serialize_field("created_at", &self.created_at)?;
         run.serialize_field("started_at", &self.started_at)?;
         run.serialize_field("ended_at", &self.ended_at)?;

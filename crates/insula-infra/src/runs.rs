@@ -50,6 +50,17 @@ pub struct ThreadRecord {
     pub created_at: Timestamp,
     /// The `seq` of its last event; 0 when there is none yet.
     pub head: u64,
+    /// The thread whose log this one begins with, and up to which `seq`.
+    pub forked_from: Option<Fork>,
+}
+
+/// Where a thread branches off from another. Its log begins with the other's, which is not copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fork {
+    /// The other thread.
+    pub thread_id: ThreadId,
+    /// The last event that both have.
+    pub seq: u64,
 }
 
 /// What became of the wish to stop a run.
@@ -60,6 +71,17 @@ pub enum CancelRequest {
     Recorded,
     /// The run has ended already.
     Ended(RunStatus),
+    /// There is no such run yet. One that comes under this id within the next hour is stopped before it begins.
+    Ahead,
+}
+
+/// What was deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Deleted {
+    /// Threads.
+    pub threads: u64,
+    /// Runs.
+    pub runs: u64,
 }
 
 /// A user's runs. Absent and foreign look the same: `None`.
@@ -83,7 +105,8 @@ pub trait RunStore: Send + Sync {
     /// When the store does not answer.
     async fn threads(&self, scope: &UserScope, page: &PageRequest) -> Result<Page<ThreadRecord>, Error>;
 
-    /// Records the wish to stop a run. The first wish is kept.
+    /// Records the wish to stop a run, also one that does not exist yet: an owner may have up to 1,000 such wishes, and
+    /// the oldest goes first. The first wish for a run is kept.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -92,5 +115,43 @@ pub trait RunStore: Send + Sync {
         scope: &UserScope,
         run: &RunId,
         reason: CancelReason,
-    ) -> Result<Option<CancelRequest>, Error>;
+    ) -> Result<CancelRequest, Error>;
+
+    /// Records the wish to stop every run of the filter that has not ended, in one write, and says which those are.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn request_cancel_all(
+        &self,
+        scope: &UserScope,
+        filter: &RunFilter,
+        reason: CancelReason,
+    ) -> Result<Vec<RunId>, Error>;
+
+    /// Makes a thread that begins with the first `fork.seq` events of another. Its own events follow from there. `None`
+    /// when there is no such thread, or it has fewer events.
+    ///
+    /// # Errors
+    /// [`Error::ThreadExists`] when there is a thread of the new name.
+    async fn fork_thread(
+        &self,
+        scope: &UserScope,
+        fork: &Fork,
+        into: &ThreadId,
+        at: Timestamp,
+    ) -> Result<Option<ThreadRecord>, Error>;
+
+    /// Deletes a thread: its runs, events, questions and state, and the payloads that nothing else refers to. `None` when
+    /// there is no such thread.
+    ///
+    /// # Errors
+    /// [`Error::ThreadBusy`] while a run of it has not ended, [`Error::ThreadForked`] while another begins with its log.
+    async fn delete_thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<Deleted>, Error>;
+
+    /// Deletes everything of a user but the user's own database: threads, runs, state, schedules, accounts. Runs under
+    /// way lose their lease, and their writers are refused.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn delete_user(&self, scope: &UserScope) -> Result<Deleted, Error>;
 }

@@ -93,7 +93,7 @@ fn hold(tx: &Tx<'_>, run: i64, worker: &WorkerId, until: Timestamp) -> Result<Cl
     let run = rows::record(row, &scope, tx.file)?;
     let lease = Lease { header: Arc::clone(&run.header), worker: worker.clone(), token: row.get(RUN_COLUMNS)? };
     let deadline = row.get::<_, Option<i64>>(RUN_COLUMNS + 1)?.map(Timestamp::from_micros);
-    Ok(Claimed { lease, run, deadline })
+    Ok(Claimed { lease, run, deadline, options: None, answers: Vec::new(), now: until })
 }
 
 /// The owner of a stored run: authenticated when it was submitted, and read back here.

@@ -30,6 +30,7 @@
 //! `database`, `pool`, `session` and `guard`.
 
 mod append;
+mod asked;
 mod backend;
 mod chunk;
 mod claim;

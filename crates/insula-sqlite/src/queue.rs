@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use insula_context::{CancelReason, RunId, ThreadId};
+use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
 use insula_infra::{
-    Append, Claimed, Commit, Error, JournalEntry, Lease, NewRun, RunHeader, RunQueue, RunRecord, RunStatus, Submitted,
-    WorkerId,
+    Append, Claimed, Commit, Error, JournalEntry, Lease, NewRun, News, RunHeader, RunQueue, RunRecord, RunStatus,
+    ScheduleRecord, Submitted, WorkerId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
@@ -36,7 +36,13 @@ impl RunQueue for Store {
             .await
     }
 
-    async fn claim(&self, worker: &WorkerId, lease: Duration, max: usize) -> Result<Vec<Claimed>, Error> {
+    async fn claim(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        max: usize,
+        _per_owner: usize,
+    ) -> Result<Vec<Claimed>, Error> {
         let (now, worker) = (self.clock.now(), worker.clone());
         self.writer.call(move |tx| claim::take(tx, &worker, now, now.plus(lease), max)).await
     }
@@ -72,9 +78,31 @@ impl RunQueue for Store {
         self.readers.read(move |connection| journal(connection, &lease, &file)).await
     }
 
-    async fn stops(&self, worker: &WorkerId) -> Result<Vec<(Arc<RunHeader>, CancelReason)>, Error> {
+    async fn news(&self, worker: &WorkerId) -> Result<Vec<News>, Error> {
         let (worker, file) = (worker.clone(), self.file.clone());
-        self.readers.read(move |connection| stops(connection, &worker, &file)).await
+        let stops = self.readers.read(move |connection| stops(connection, &worker, &file)).await?;
+        Ok(stops.into_iter().map(|(header, reason)| News { header, stop: Some(reason), answers: Vec::new() }).collect())
+    }
+    async fn recorded(&self, _scope: &UserScope, _run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
+        Err(Error::Unavailable { operation: "recorded", component: "not built yet", source: None })
+    }
+
+    async fn due_schedules(&self, _max: usize) -> Result<(Vec<(UserScope, ScheduleRecord)>, Timestamp), Error> {
+        Ok((Vec::new(), self.clock.now()))
+    }
+
+    async fn advance_schedule(
+        &self,
+        _scope: &UserScope,
+        _name: &str,
+        _from: Timestamp,
+        _to: Option<Timestamp>,
+    ) -> Result<bool, Error> {
+        Err(Error::Unavailable { operation: "advance", component: "not built yet", source: None })
+    }
+
+    async fn forget_before(&self, _before: Timestamp, _max: usize) -> Result<usize, Error> {
+        Err(Error::Unavailable { operation: "forget", component: "not built yet", source: None })
     }
 }
 

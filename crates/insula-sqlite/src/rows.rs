@@ -188,6 +188,8 @@ pub(crate) fn record(row: &Row<'_>, scope: &UserScope, file: &File) -> Result<Ru
         result: row.get::<_, Option<String>>(7)?.map(|text| json(text).ok_or_else(|| damaged("result"))).transpose()?,
         failure: failure(row)?,
         cancel: cancel(row)?,
+        waits_for: None,
+        rolled_back: false,
         created_at: Timestamp::from_micros(row.get(12)?),
         started_at: row.get::<_, Option<i64>>(13)?.map(Timestamp::from_micros),
         ended_at: row.get::<_, Option<i64>>(14)?.map(Timestamp::from_micros),

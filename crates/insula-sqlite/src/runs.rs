@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
-use insula_infra::{CancelRequest, Error, Page, PageRequest, RunFilter, RunRecord, RunStatus, RunStore, ThreadRecord};
+use insula_infra::{
+    CancelRequest, Deleted, Error, Fork, Page, PageRequest, RunFilter, RunRecord, RunStatus, RunStore, ThreadRecord,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
@@ -54,9 +56,36 @@ impl RunStore for Store {
         scope: &UserScope,
         run: &RunId,
         reason: CancelReason,
-    ) -> Result<Option<CancelRequest>, Error> {
+    ) -> Result<CancelRequest, Error> {
         let (scope, run, now) = (scope.clone(), run.clone(), self.clock.now());
-        self.writer.call(move |tx| queue::request_cancel(tx, &scope, &run, &reason, now)).await
+        let done = self.writer.call(move |tx| queue::request_cancel(tx, &scope, &run, &reason, now)).await?;
+        Ok(done.unwrap_or(CancelRequest::Ahead))
+    }
+    async fn request_cancel_all(
+        &self,
+        _scope: &UserScope,
+        _filter: &RunFilter,
+        _reason: CancelReason,
+    ) -> Result<Vec<RunId>, Error> {
+        Err(Error::Unavailable { operation: "cancel", component: "not built yet", source: None })
+    }
+
+    async fn fork_thread(
+        &self,
+        _scope: &UserScope,
+        _fork: &Fork,
+        _into: &ThreadId,
+        _at: Timestamp,
+    ) -> Result<Option<ThreadRecord>, Error> {
+        Err(Error::Unavailable { operation: "fork", component: "not built yet", source: None })
+    }
+
+    async fn delete_thread(&self, _scope: &UserScope, _thread: &ThreadId) -> Result<Option<Deleted>, Error> {
+        Err(Error::Unavailable { operation: "delete", component: "not built yet", source: None })
+    }
+
+    async fn delete_user(&self, _scope: &UserScope) -> Result<Deleted, Error> {
+        Err(Error::Unavailable { operation: "delete", component: "not built yet", source: None })
     }
 }
 
@@ -237,5 +266,10 @@ fn threads(
 fn thread(row: &Row<'_>, file: &File) -> Result<ThreadRecord, Stop> {
     let id = ThreadId::new(row.get::<_, String>(1)?);
     let thread_id = id.map_err(|_| file.corrupt("a thread", "its id is damaged"))?;
-    Ok(ThreadRecord { thread_id, created_at: Timestamp::from_micros(row.get(2)?), head: row.get(3)? })
+    Ok(ThreadRecord {
+        thread_id,
+        created_at: Timestamp::from_micros(row.get(2)?),
+        head: row.get(3)?,
+        forked_from: None,
+    })
 }

@@ -87,7 +87,7 @@ on_every_database! {
         let stopping = async {
             until("the run is inside its transaction", || open_sessions(&island) == 1).await;
             let reason = insula_context::CancelReason::new("user", "enough");
-            assert!(engine.cancel(left.run(), reason).await.unwrap().is_some());
+            assert!(engine.cancel(left.run(), reason).await.unwrap() == insula_infra::CancelRequest::Recorded);
         };
         let (outcome, ()) = tokio::join!(running, stopping);
         assert_eq!(outcome.unwrap().end.reason(), "cancelled");

@@ -70,7 +70,7 @@ pub async fn tells_a_run_in_line_from_one_that_runs(subject: Subject) {
     assert!(subject.claim("other", 1).await.is_empty(), "it is held");
     let events = vec![subject.event(EventType::AgentStarted, &json!({}))];
     let change = Some(RunChange::Running);
-    let begun = Append { lease, create: None, after: 1, events, change, payloads: Vec::new() };
+    let begun = Append { events, change, ..Append::new(lease, 1) };
     subject.backend.queue.append(begun).await.expect("the run begins");
     let record = subject.record(&ada, "r").await;
     assert_eq!((record.status, record.started_at.is_some()), (RunStatus::Running, true));

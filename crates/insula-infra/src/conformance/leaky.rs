@@ -4,20 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use insula_context::{CancelReason, RunId, ThreadId, UserScope};
+use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
 
-use super::subject::scope;
+use super::{layer::QueueLayer, subject::scope};
 use crate::{
-    Append, Backend, CacheSubscription, CancelRequest, Claimed, Commit, DatabaseSession, DatabaseSessionManager, Error,
+    Append, Backend, CacheSubscription, CancelRequest, Commit, DatabaseSession, DatabaseSessionManager, Error,
     EventLog, EventPage, JournalEntry, Lease, NewRun, Page, PageRequest, PayloadHash, Quota, RateLimit, RawJson,
     RedisManager, RunFilter, RunHeader, RunQueue, RunRecord, RunStore, Signals, StateKey, StateStore, Submitted, Taken,
-    ThreadRecord, ThreadWatch, Versioned, WorkerId,
+    ThreadRecord, ThreadWatch, Versioned,
 };
 
 /// The backend, with everything of every user under one scope.
 pub fn leaky(backend: Backend) -> Backend {
     let leak = Arc::new(Leak { everyone: scope("leaky", "everyone"), inner: backend.clone() });
     Backend {
+        inbox: Arc::clone(&backend.inbox),
+        schedules: Arc::clone(&backend.schedules),
+        budgets: Arc::clone(&backend.budgets),
         queue: Arc::clone(&leak) as _,
         runs: Arc::clone(&leak) as _,
         log: Arc::clone(&leak) as _,
@@ -46,18 +49,14 @@ impl Leak {
 }
 
 #[async_trait]
-impl RunQueue for Leak {
+impl QueueLayer for Leak {
+    fn inner(&self) -> &Arc<dyn RunQueue> {
+        &self.inner.queue
+    }
+
     async fn submit(&self, run: NewRun, idempotency_key: Option<&str>) -> Result<Submitted, Error> {
         let run = NewRun { header: self.forget(&run.header), ..run };
         self.inner.queue.submit(run, idempotency_key).await
-    }
-
-    async fn claim(&self, worker: &WorkerId, lease: Duration, max: usize) -> Result<Vec<Claimed>, Error> {
-        self.inner.queue.claim(worker, lease, max).await
-    }
-
-    async fn renew(&self, worker: &WorkerId, lease: Duration) -> Result<(), Error> {
-        self.inner.queue.renew(worker, lease).await
     }
 
     fn append(&self, append: Append) -> Commit {
@@ -68,10 +67,6 @@ impl RunQueue for Leak {
 
     async fn journal(&self, lease: &Lease) -> Result<Vec<JournalEntry>, Error> {
         self.inner.queue.journal(&self.forget_lease(lease)).await
-    }
-
-    async fn stops(&self, worker: &WorkerId) -> Result<Vec<(Arc<RunHeader>, CancelReason)>, Error> {
-        self.inner.queue.stops(worker).await
     }
 }
 
@@ -89,13 +84,34 @@ impl RunStore for Leak {
         self.inner.runs.threads(&self.everyone, page).await
     }
 
-    async fn request_cancel(
+    async fn request_cancel(&self, _: &UserScope, run: &RunId, reason: CancelReason) -> Result<CancelRequest, Error> {
+        self.inner.runs.request_cancel(&self.everyone, run, reason).await
+    }
+    async fn request_cancel_all(
         &self,
         _: &UserScope,
-        run: &RunId,
+        filter: &RunFilter,
         reason: CancelReason,
-    ) -> Result<Option<CancelRequest>, Error> {
-        self.inner.runs.request_cancel(&self.everyone, run, reason).await
+    ) -> Result<Vec<RunId>, Error> {
+        self.inner.runs.request_cancel_all(&self.everyone, filter, reason).await
+    }
+
+    async fn fork_thread(
+        &self,
+        _: &UserScope,
+        fork: &crate::Fork,
+        into: &ThreadId,
+        at: Timestamp,
+    ) -> Result<Option<ThreadRecord>, Error> {
+        self.inner.runs.fork_thread(&self.everyone, fork, into, at).await
+    }
+
+    async fn delete_thread(&self, _: &UserScope, thread: &ThreadId) -> Result<Option<crate::Deleted>, Error> {
+        self.inner.runs.delete_thread(&self.everyone, thread).await
+    }
+
+    async fn delete_user(&self, _: &UserScope) -> Result<crate::Deleted, Error> {
+        self.inner.runs.delete_user(&self.everyone).await
     }
 }
 

@@ -22,6 +22,7 @@ pub mod cache;
 mod clock;
 pub mod database;
 pub mod health;
+mod layer;
 pub mod leaky;
 mod list;
 pub mod log;
@@ -36,7 +37,7 @@ mod subject;
 
 use std::{fmt, pin::Pin};
 
-pub use self::{clock::ManualClock, subject::Subject};
+pub use self::{clock::ManualClock, layer::QueueLayer, subject::Subject};
 
 /// A rule at work. It panics when the rule is broken.
 pub type Check = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -8,13 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use insula_context::{CancelReason, RunId, ThreadId, UserScope};
+use insula_context::{RunId, ThreadId, UserScope};
 use tokio::sync::{Notify, oneshot};
 
-use crate::{
-    Append, Backend, Claimed, Commit, Error, EventLog, EventPage, JournalEntry, Lease, NewRun, PayloadHash, RunHeader,
-    RunQueue, Submitted, WorkerId,
-};
+use super::layer::QueueLayer;
+use crate::{Append, Backend, Claimed, Commit, Error, EventLog, EventPage, Lease, PayloadHash, RunQueue, WorkerId};
 
 /// The backend, with every lease taken for the newest.
 pub fn ignores_the_fencing_token(backend: Backend) -> Backend {
@@ -73,19 +71,21 @@ impl Mutant {
 }
 
 #[async_trait]
-impl RunQueue for Mutant {
-    async fn submit(&self, run: NewRun, idempotency_key: Option<&str>) -> Result<Submitted, Error> {
-        self.inner.queue.submit(run, idempotency_key).await
+impl QueueLayer for Mutant {
+    fn inner(&self) -> &Arc<dyn RunQueue> {
+        &self.inner.queue
     }
 
-    async fn claim(&self, worker: &WorkerId, lease: Duration, max: usize) -> Result<Vec<Claimed>, Error> {
-        let claimed = self.inner.queue.claim(worker, lease, max).await?;
+    async fn claim(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        max: usize,
+        per_owner: usize,
+    ) -> Result<Vec<Claimed>, Error> {
+        let claimed = self.inner.queue.claim(worker, lease, max, per_owner).await?;
         claimed.iter().for_each(|claimed| self.claimed(&claimed.lease));
         Ok(claimed)
-    }
-
-    async fn renew(&self, worker: &WorkerId, lease: Duration) -> Result<(), Error> {
-        self.inner.queue.renew(worker, lease).await
     }
 
     fn append(&self, mut append: Append) -> Commit {
@@ -99,14 +99,6 @@ impl RunQueue for Mutant {
             Mistake::Early(_) => {}
         }
         self.inner.queue.append(append)
-    }
-
-    async fn journal(&self, lease: &Lease) -> Result<Vec<JournalEntry>, Error> {
-        self.inner.queue.journal(lease).await
-    }
-
-    async fn stops(&self, worker: &WorkerId) -> Result<Vec<(Arc<RunHeader>, CancelReason)>, Error> {
-        self.inner.queue.stops(worker).await
     }
 }
 

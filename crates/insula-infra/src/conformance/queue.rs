@@ -9,7 +9,7 @@ use super::{
     Subject,
     story::{LEASE, run, stop, worker},
 };
-use crate::{Error, NewRun, RunChange, RunStatus, Submitted};
+use crate::{CancelRequest, Error, NewRun, RunChange, RunStatus, Submitted};
 
 async fn submit_with_key(subject: &Subject, scope: &UserScope, id: &str, key: &str) -> Result<Submitted, Error> {
     let run = subject.new_run(subject.header(scope, "t", id));
@@ -22,13 +22,13 @@ async fn renew(subject: &Subject, by: &str) {
 }
 
 async fn stops(subject: &Subject, by: &str) -> Vec<(String, String)> {
-    let stops = subject.backend.queue.stops(&worker(by)).await.expect("stops are told");
-    stops.into_iter().map(|(header, reason)| (header.run.to_string(), reason.why)).collect()
+    let stops = subject.backend.queue.news(&worker(by)).await.expect("stops are told");
+    stops.into_iter().filter_map(|news| Some((news.header.run.to_string(), news.stop?.why))).collect()
 }
 
 async fn ask_to_stop(subject: &Subject, scope: &UserScope, id: &str) {
     let answer = subject.backend.runs.request_cancel(scope, &run(id), stop("enough")).await;
-    assert!(answer.expect("the store answers").is_some(), "the run is there");
+    assert_eq!(answer.expect("the store answers"), CancelRequest::Recorded, "the run is there");
 }
 
 /// An idempotency key of one user means nothing to another.
@@ -56,7 +56,12 @@ pub async fn stops_the_run_of_its_owner_only(subject: Subject) {
     subject.start(&subject.ada(), "t", "r").await;
     for other in subject.others() {
         let answer = subject.backend.runs.request_cancel(&other, &run("r"), stop("not mine")).await;
-        assert_eq!(answer.expect("the store answers"), None, "{other} stopped a run of {}", subject.ada());
+        assert_eq!(
+            answer.expect("the store answers"),
+            CancelRequest::Ahead,
+            "{other} stopped a run of {}",
+            subject.ada()
+        );
     }
     assert!(stops(&subject, "creator").await.is_empty());
 }

@@ -21,7 +21,8 @@ fn names(page: &Page<RunRecord>) -> Vec<&str> {
 }
 
 async fn wish(subject: &Subject, scope: &UserScope, id: &str, why: &str) -> Option<CancelRequest> {
-    subject.backend.runs.request_cancel(scope, &run(id), stop(why)).await.expect("the store answers")
+    let answer = subject.backend.runs.request_cancel(scope, &run(id), stop(why)).await.expect("the store answers");
+    Some(answer).filter(|answer| *answer != CancelRequest::Ahead)
 }
 
 /// Another user's run is as absent as one that never was.

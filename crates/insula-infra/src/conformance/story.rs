@@ -36,7 +36,7 @@ pub(super) fn completed() -> Option<RunChange> {
 }
 
 pub(super) fn parked(until: Option<Timestamp>) -> Option<RunChange> {
-    Some(RunChange::Waiting { reason: WaitFor::Timer, until })
+    Some(RunChange::Waiting { reason: WaitFor::Timer, until, children: Vec::new() })
 }
 
 /// The `n`s that [`Writer::say`] wrote, in the order of the log.
@@ -56,15 +56,7 @@ impl Subject {
     }
 
     pub(super) fn new_run(&self, header: Arc<RunHeader>) -> NewRun {
-        NewRun {
-            header,
-            version: Arc::from("1.0.0"),
-            input: raw(&json!({"question": 1})),
-            created_at: self.now(),
-            available_at: None,
-            payload: None,
-            deadline: None,
-        }
+        NewRun::new(header, Arc::from("1.0.0"), raw(&json!({"question": 1})), self.now())
     }
 
     pub(super) fn event(&self, kind: EventType, data: &serde_json::Value) -> NewEvent {
@@ -82,7 +74,7 @@ impl Subject {
         let create = Some((self.new_run(Arc::clone(&header)), Duration::from_secs(LEASE)));
         let events = vec![self.event(EventType::AgentStarted, &json!({}))];
         let lease = Lease { header, worker: worker("creator"), token: 1 };
-        Append { lease, create, after: 0, events, change: None, payloads: Vec::new() }
+        Append { create, events, ..Append::new(lease, 0) }
     }
 
     /// Creates a run that is running, with its first event.
@@ -102,7 +94,7 @@ impl Subject {
 
     pub(super) async fn claim(&self, by: &str, max: usize) -> Vec<Claimed> {
         let lease = Duration::from_secs(LEASE);
-        self.backend.queue.claim(&worker(by), lease, max).await.expect("a claim is answered")
+        self.backend.queue.claim(&worker(by), lease, max, usize::MAX).await.expect("a claim is answered")
     }
 
     /// The names of the runs that a claim gives out, in order.
@@ -144,7 +136,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn append(&self, events: Vec<NewEvent>, change: Option<RunChange>) -> Append {
         let lease = self.lease.clone();
-        Append { lease, create: None, after: self.after, events, change, payloads: Vec::new() }
+        Append { events, change, ..Append::new(lease, self.after) }
     }
 
     pub(super) fn send(&self, append: Append) -> Commit {

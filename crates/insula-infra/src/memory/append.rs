@@ -126,6 +126,6 @@ fn summarise(record: &mut RunRecord, at: Timestamp, end: RunChange) {
         RunChange::Completed { result } => record.result = Some(result),
         RunChange::Failed(failure) => record.failure = Some(failure),
         RunChange::Cancelled(reason) => record.cancel = Some(reason),
-        RunChange::Queued | RunChange::Running | RunChange::Waiting { .. } => {}
+        RunChange::Queued | RunChange::Running | RunChange::Waiting { .. } | RunChange::HandedOver => {}
     }
 }

@@ -85,6 +85,13 @@ impl Store {
         let slot = Some(held.insert(Arc::clone(&header), until));
         run.place = Place::Held(Holder { worker: worker.clone(), until, slot });
         let lease = Lease { header, worker: worker.clone(), token: run.token };
-        Some(Claimed { lease, run: run.record.clone(), deadline: run.deadline })
+        Some(Claimed {
+            lease,
+            run: run.record.clone(),
+            deadline: run.deadline,
+            options: None,
+            answers: Vec::new(),
+            now: self.clock.now(),
+        })
     }
 }

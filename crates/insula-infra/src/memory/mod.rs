@@ -15,6 +15,7 @@ mod channels;
 mod claim;
 mod health;
 mod held;
+mod inbox;
 mod line;
 mod log;
 mod owner;
@@ -86,6 +87,9 @@ impl MemoryBackend {
             queue: Arc::clone(&store) as _,
             runs: Arc::clone(&store) as _,
             log: Arc::clone(&store) as _,
+            inbox: Arc::clone(&store) as _,
+            schedules: Arc::clone(&store) as _,
+            budgets: Arc::clone(&store) as _,
             state: store,
             signals: Arc::new(signals),
             quota: Arc::new(Counters::new(Arc::clone(&self.clock))),

@@ -114,6 +114,8 @@ impl Run {
                 result: None,
                 failure: None,
                 cancel: None,
+                waits_for: None,
+                rolled_back: false,
                 created_at: new.created_at,
                 started_at: None,
                 ended_at: None,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use insula_context::CancelReason;
+use insula_context::{CancelReason, RunId, Timestamp, UserScope};
 
 use super::{
     owner::Place,
@@ -11,7 +11,8 @@ use super::{
     store::{Shard, Store},
 };
 use crate::{
-    Append, Claimed, Commit, Error, JournalEntry, Lease, NewRun, RunHeader, RunQueue, Signals, Submitted, WorkerId,
+    Append, Claimed, Commit, Error, JournalEntry, Lease, NewRun, News, RunHeader, RunQueue, ScheduleRecord, Signals,
+    Submitted, WorkerId,
 };
 
 #[async_trait]
@@ -20,7 +21,13 @@ impl RunQueue for Store {
         self.enqueue(run, idempotency_key)
     }
 
-    async fn claim(&self, worker: &WorkerId, lease: Duration, max: usize) -> Result<Vec<Claimed>, Error> {
+    async fn claim(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        max: usize,
+        _per_owner: usize,
+    ) -> Result<Vec<Claimed>, Error> {
         Ok(self.take(worker, lease, max))
     }
 
@@ -60,8 +67,30 @@ impl RunQueue for Store {
         .ok_or_else(|| Error::StaleLease { run: header.run.clone(), held: *token })
     }
 
-    async fn stops(&self, worker: &WorkerId) -> Result<Vec<(Arc<RunHeader>, CancelReason)>, Error> {
-        Ok(self.shards.each().flat_map(|shard| stops(&shard, worker)).collect())
+    async fn news(&self, worker: &WorkerId) -> Result<Vec<News>, Error> {
+        let stops = self.shards.each().flat_map(|shard| stops(&shard, worker));
+        Ok(stops.map(|(header, reason)| News { header, stop: Some(reason), answers: Vec::new() }).collect())
+    }
+    async fn recorded(&self, _scope: &UserScope, _run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
+        Err(Error::Unavailable { operation: "recorded", component: "not built yet", source: None })
+    }
+
+    async fn due_schedules(&self, _max: usize) -> Result<(Vec<(UserScope, ScheduleRecord)>, Timestamp), Error> {
+        Ok((Vec::new(), self.clock.now()))
+    }
+
+    async fn advance_schedule(
+        &self,
+        _scope: &UserScope,
+        _name: &str,
+        _from: Timestamp,
+        _to: Option<Timestamp>,
+    ) -> Result<bool, Error> {
+        Err(Error::Unavailable { operation: "advance", component: "not built yet", source: None })
+    }
+
+    async fn forget_before(&self, _before: Timestamp, _max: usize) -> Result<usize, Error> {
+        Err(Error::Unavailable { operation: "forget", component: "not built yet", source: None })
     }
 }
 

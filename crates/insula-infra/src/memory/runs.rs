@@ -1,10 +1,10 @@
 //! A user's runs and threads.
 
 use async_trait::async_trait;
-use insula_context::{CancelReason, RunId, ThreadId, UserScope};
+use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
 
 use super::{owner::Place, store::Store};
-use crate::{CancelRequest, Error, Page, PageRequest, RunFilter, RunRecord, RunStore, ThreadRecord};
+use crate::{CancelRequest, Deleted, Error, Fork, Page, PageRequest, RunFilter, RunRecord, RunStore, ThreadRecord};
 
 #[async_trait]
 impl RunStore for Store {
@@ -25,7 +25,7 @@ impl RunStore for Store {
             let read = |id: &ThreadId| {
                 let thread = owner.threads.get(id)?;
                 let (created_at, head) = (thread.created_at, thread.head());
-                Some(ThreadRecord { thread_id: id.clone(), created_at, head })
+                Some(ThreadRecord { thread_id: id.clone(), created_at, head, forked_from: None })
             };
             Some(owner.thread_order.page(page, read))
         });
@@ -37,8 +37,34 @@ impl RunStore for Store {
         scope: &UserScope,
         run: &RunId,
         reason: CancelReason,
-    ) -> Result<Option<CancelRequest>, Error> {
-        Ok(self.stop(scope, run, reason))
+    ) -> Result<CancelRequest, Error> {
+        Ok(self.stop(scope, run, reason).unwrap_or(CancelRequest::Ahead))
+    }
+    async fn request_cancel_all(
+        &self,
+        _scope: &UserScope,
+        _filter: &RunFilter,
+        _reason: CancelReason,
+    ) -> Result<Vec<RunId>, Error> {
+        Err(Error::Unavailable { operation: "cancel", component: "not built yet", source: None })
+    }
+
+    async fn fork_thread(
+        &self,
+        _scope: &UserScope,
+        _fork: &Fork,
+        _into: &ThreadId,
+        _at: Timestamp,
+    ) -> Result<Option<ThreadRecord>, Error> {
+        Err(Error::Unavailable { operation: "fork", component: "not built yet", source: None })
+    }
+
+    async fn delete_thread(&self, _scope: &UserScope, _thread: &ThreadId) -> Result<Option<Deleted>, Error> {
+        Err(Error::Unavailable { operation: "delete", component: "not built yet", source: None })
+    }
+
+    async fn delete_user(&self, _scope: &UserScope) -> Result<Deleted, Error> {
+        Err(Error::Unavailable { operation: "delete", component: "not built yet", source: None })
     }
 }
 

@@ -51,22 +51,13 @@ fn write(store: &Store, header: Arc<RunHeader>, payload: &Payload, ends: bool) {
     let event = |kind| NewEvent { kind, at, data: null(), journal: None };
     let last = if ends { EventType::AgentCompleted } else { EventType::AgentThinking };
     let (input, version) = (null(), "1".into());
-    let new = NewRun {
-        header: Arc::clone(&header),
-        version,
-        input,
-        created_at: at,
-        available_at: None,
-        deadline: None,
-        payload: None,
-    };
+    let new = NewRun::new(Arc::clone(&header), version, input, at);
     let append = Append {
-        lease: Lease { header, worker: WorkerId::new("w"), token: 1 },
         create: Some((new, Duration::from_secs(1))),
-        after: 0,
         events: vec![event(EventType::AgentStarted), event(last)],
         change: ends.then(|| RunChange::Completed { result: null() }),
         payloads: vec![payload.clone()],
+        ..Append::new(Lease { header, worker: WorkerId::new("w"), token: 1 }, 0)
     };
     store.write(append).unwrap();
 }
@@ -143,10 +134,10 @@ async fn a_thousand_parkings_leave_no_alarm_and_no_slot() {
     let mut lease = Lease { header: header(&ada, "t", "r"), worker: worker.clone(), token: 1 };
     for _ in 0..1_000 {
         let until = Some(Timestamp::from_micros(0));
-        let change = Some(RunChange::Waiting { reason: crate::WaitFor::Timer, until });
-        let append = Append { lease, create: None, after: 2, events: Vec::new(), change, payloads: Vec::new() };
+        let change = Some(RunChange::Waiting { reason: crate::WaitFor::Timer, until, children: Vec::new() });
+        let append = Append { change, ..Append::new(lease, 2) };
         store.write(append).unwrap();
-        lease = store.claim(&worker, Duration::from_secs(1), 9).await.unwrap().remove(0).lease;
+        lease = store.claim(&worker, Duration::from_secs(1), 9, usize::MAX).await.unwrap().remove(0).lease;
     }
     assert_eq!(lease.token, 1_001);
     assert!(super::shard::lock(&store.line).is_idle());

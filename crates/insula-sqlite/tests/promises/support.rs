@@ -46,15 +46,7 @@ pub(crate) fn header(user: &str, in_thread: &str, id: &str) -> Arc<RunHeader> {
 }
 
 pub(crate) fn new_run(header: &Arc<RunHeader>) -> NewRun {
-    NewRun {
-        header: Arc::clone(header),
-        version: Arc::from("1"),
-        input: raw("{\"n\":1}"),
-        created_at: Timestamp::from_micros(1_000),
-        available_at: None,
-        payload: None,
-        deadline: None,
-    }
+    NewRun::new(Arc::clone(header), Arc::from("1"), raw("{\"n\":1}"), Timestamp::from_micros(1_000))
 }
 
 pub(crate) fn event(kind: EventType, data: &str) -> NewEvent {
@@ -75,7 +67,7 @@ pub(crate) fn create(header: &Arc<RunHeader>, events: Vec<NewEvent>) -> Append {
 /// Adds events under the first token.
 pub(crate) fn extend(header: &Arc<RunHeader>, after: u64, events: Vec<NewEvent>) -> Append {
     let lease = Lease { header: Arc::clone(header), worker: WorkerId::new("w"), token: 1 };
-    Append { lease, create: None, after, events, change: None, payloads: Vec::new() }
+    Append { events, ..Append::new(lease, after) }
 }
 
 /// Ends a run under the first token.

@@ -97,22 +97,14 @@ impl Tape {
         let is_large = events.iter().any(|event| event.data.get().contains("$payload"));
         let payloads = if is_large { self.payloads.clone() } else { Vec::new() };
         let now = SystemClock::new().now();
-        let new = NewRun {
-            header: Arc::clone(&header),
-            version: Arc::clone(&run.version),
-            input: Arc::clone(&run.input),
-            payload: None,
-            created_at: now,
-            available_at: None,
-            deadline: Some(now.plus(Duration::from_secs(600))),
-        };
+        let deadline = Some(now.plus(Duration::from_secs(600)));
+        let new = NewRun::new(Arc::clone(&header), Arc::clone(&run.version), Arc::clone(&run.input), now);
         Append {
-            lease: Lease { header, worker: WorkerId::new("lost"), token: 1 },
-            create: (after == 0).then_some((new, LEASE)),
-            after,
+            create: (after == 0).then_some((NewRun { deadline, ..new }, LEASE)),
             events,
             change,
             payloads,
+            ..Append::new(Lease { header, worker: WorkerId::new("lost"), token: 1 }, after)
         }
     }
 }
@@ -150,26 +142,16 @@ async fn payloads(backend: &Backend, scope: &UserScope, events: &[(Event, Journa
 pub(super) async fn lost(island: &Island, header: RunHeader, version: &str, events: &[(EventType, Value, Value)]) {
     let now = SystemClock::new().now();
     let header = Arc::new(header);
-    let new = NewRun {
-        header: Arc::clone(&header),
-        version: Arc::from(version),
-        input: raw(&json!(1)),
-        payload: None,
-        created_at: now,
-        available_at: None,
-        deadline: Some(now.plus(Duration::from_secs(86_400))),
-    };
+    let deadline = Some(now.plus(Duration::from_secs(86_400)));
+    let new = NewRun { deadline, ..NewRun::new(Arc::clone(&header), Arc::from(version), raw(&json!(1)), now) };
     let event = |(kind, data, journal): &(EventType, Value, Value)| {
         let journal = (!journal.is_null()).then(|| raw(journal));
         NewEvent { kind: *kind, at: now, data: raw(data), journal }
     };
     let append = Append {
-        lease: Lease { header, worker: WorkerId::new("lost"), token: 1 },
         create: Some((new, Duration::ZERO)),
-        after: 0,
         events: events.iter().map(event).collect(),
-        change: None,
-        payloads: Vec::new(),
+        ..Append::new(Lease { header, worker: WorkerId::new("lost"), token: 1 }, 0)
     };
     island.ports().queue.append(append).await.unwrap();
 }

@@ -73,7 +73,7 @@ on_every_backend! {
         until("the first one runs", || gauge.now() == 1).await;
         let second = factory.submit(&ada, RunRequest::new("held", json!(2))).await.unwrap();
         let answer = factory.cancel(&ada, &second, enough()).await.unwrap();
-        assert_eq!(answer, Some(CancelRequest::Recorded));
+        assert_eq!(answer, CancelRequest::Recorded);
         gate.open();
         let record = factory.wait(&ada, &second).await.unwrap().unwrap();
         assert_eq!((record.status, record.cancel), (RunStatus::Cancelled, Some(enough())));
@@ -90,7 +90,7 @@ on_every_backend! {
         let run = island.factory().submit(&ada, RunRequest::new("held", json!(1))).await.unwrap();
         until("it runs", || gauge.now() == 1).await;
         let elsewhere = island.another();
-        assert_eq!(elsewhere.cancel(&ada, &run, enough()).await.unwrap(), Some(CancelRequest::Recorded));
+        assert_eq!(elsewhere.cancel(&ada, &run, enough()).await.unwrap(), CancelRequest::Recorded);
         let record = elsewhere.wait(&ada, &run).await.unwrap().unwrap();
         assert_eq!((record.status, record.cancel), (RunStatus::Cancelled, Some(enough())));
         until("its work has stopped", || gauge.now() == 0).await;

@@ -121,7 +121,7 @@ on_every_backend! {
         let stop = async {
             until("all four run", || gauge.now() == 4).await;
             let answer = engine.cancel(contexts[2].run(), enough()).await.unwrap();
-            assert_eq!(answer, Some(CancelRequest::Recorded));
+            assert_eq!(answer, CancelRequest::Recorded);
             until("one of them has stopped", || gauge.now() == 3).await;
             gate.open();
         };

@@ -25,7 +25,7 @@ async fn stop_when(
         engine.cancel(context.run(), enough()).await.unwrap()
     };
     let (outcome, answer) = tokio::join!(run, stop);
-    assert_eq!(answer, Some(CancelRequest::Recorded));
+    assert_eq!(answer, CancelRequest::Recorded);
     let outcome = outcome.unwrap();
     assert_eq!(outcome.end, End::Cancelled(enough()));
     outcome
@@ -175,7 +175,7 @@ on_every_backend! {
         let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "spinning", json!(1)), stop);
         assert_eq!(outcome.unwrap().end, End::Cancelled(enough()));
         let after = engine.cancel(context.run(), enough()).await.unwrap();
-        assert_eq!(after, Some(CancelRequest::Ended(RunStatus::Cancelled)));
+        assert_eq!(after, CancelRequest::Ended(RunStatus::Cancelled));
         assert_eq!(log_of(&island, &context).await.len(), 2);
         drop(engine);
         nothing_is_left(&island, &[&ada]).await;
@@ -189,8 +189,8 @@ on_every_backend! {
         let (engine, other) = (island.engine(&hers), island.engine(&his));
         let pry = async {
             until("it runs", || gauge.now() == 1).await;
-            assert_eq!(other.cancel(hers.run(), enough()).await.unwrap(), None);
-            assert_eq!(other.cancel(his.run(), enough()).await.unwrap(), None);
+            assert_eq!(other.cancel(hers.run(), enough()).await.unwrap(), CancelRequest::Ahead);
+            assert_eq!(other.cancel(his.run(), enough()).await.unwrap(), CancelRequest::Ahead);
             gate.open();
         };
         let (outcome, ()) = tokio::join!(engine.execute_agent(&hers, "held", json!(1)), pry);

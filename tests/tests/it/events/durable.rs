@@ -5,11 +5,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::poll;
 use insula_agent::Effect;
-use insula_context::CancelReason;
 use insula_engine::Error;
-use insula_infra::{
-    Append, Claimed, Commit, Error as InfraError, JournalEntry, Lease, NewRun, RunHeader, RunQueue, Submitted, WorkerId,
-};
+use insula_infra::{Append, Commit, Error as InfraError, RunQueue, conformance::QueueLayer};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -41,7 +38,11 @@ impl Slow {
 }
 
 #[async_trait]
-impl RunQueue for Slow {
+impl QueueLayer for Slow {
+    fn inner(&self) -> &Arc<dyn RunQueue> {
+        &self.queue
+    }
+
     fn append(&self, append: Append) -> Commit {
         *self.waiting.lock().unwrap() += 1;
         let (answer, commit) = oneshot::channel();
@@ -54,31 +55,6 @@ impl RunQueue for Slow {
             let _ = answer.send(if fails { Err(gone) } else { queue.append(append).await });
         });
         Commit::Pending(commit)
-    }
-
-    async fn submit(&self, run: NewRun, key: Option<&str>) -> Result<Submitted, InfraError> {
-        self.queue.submit(run, key).await
-    }
-
-    async fn claim(
-        &self,
-        worker: &WorkerId,
-        lease: std::time::Duration,
-        max: usize,
-    ) -> Result<Vec<Claimed>, InfraError> {
-        self.queue.claim(worker, lease, max).await
-    }
-
-    async fn renew(&self, worker: &WorkerId, lease: std::time::Duration) -> Result<(), InfraError> {
-        self.queue.renew(worker, lease).await
-    }
-
-    async fn journal(&self, lease: &Lease) -> Result<Vec<JournalEntry>, InfraError> {
-        self.queue.journal(lease).await
-    }
-
-    async fn stops(&self, worker: &WorkerId) -> Result<Vec<(Arc<RunHeader>, CancelReason)>, InfraError> {
-        self.queue.stops(worker).await
     }
 }
 

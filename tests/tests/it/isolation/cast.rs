@@ -114,7 +114,12 @@ async fn pry_by_id(engine: &UserExecutionEngine, island: &Island, victim: &Perso
     tell("thread", (!events.is_empty()).then(|| format!("{events:?}")));
     tell("run events", engine.run_events(&victim.run, 0).await.unwrap().map(|found| format!("{found:?}")));
     tell("wait", factory.wait(mine, &victim.run).await.unwrap().map(|found| format!("{found:?}")));
-    tell("cancel", engine.cancel(&victim.run, stop()).await.unwrap().map(|found| format!("{found:?}")));
+    tell(
+        "cancel",
+        Some(engine.cancel(&victim.run, stop()).await.unwrap())
+            .filter(|found| *found != insula_infra::CancelRequest::Ahead)
+            .map(|found| format!("{found:?}")),
+    );
     tell("answer", factory.answer(mine, &victim.run, json!(1)).then(|| "answered".to_owned()));
     let theirs = victim.context().next_run();
     let refused = engine.execute_agent(&theirs, "parrot", json!(1)).await;

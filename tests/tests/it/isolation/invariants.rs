@@ -26,6 +26,8 @@ fn good() -> (RunRecord, Vec<Event>) {
         result: None,
         failure: None,
         cancel: None,
+        waits_for: None,
+        rolled_back: false,
         created_at: Timestamp::from_micros(0),
         started_at: None,
         ended_at: None,
