@@ -20,7 +20,7 @@ use crate::{
     core::RunCore,
     dispatcher,
     ending::{errored, round, terminal},
-    events::{self, Shown, ToolStatus},
+    events::{self, Shown},
     history::Came,
     host::RunHost,
     lanes::LaneTask,
@@ -363,7 +363,7 @@ impl Driver {
     fn close(&self) {
         let now = self.run.platform.clock.now();
         for open in self.run.journal.close() {
-            self.run.journal.add_last(dispatcher::aborted(&open, ToolStatus::Abandoned, now));
+            self.run.journal.add_last(dispatcher::aborted(&open, self.run.stopped_calls(), now));
         }
     }
 
