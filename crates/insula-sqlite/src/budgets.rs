@@ -116,6 +116,7 @@ pub(crate) fn settle(tx: &mut Tx<'_>, header: &RunHeader, spent: &[Spent], now: 
         RETURNING of_tenant, of_user, amounts";
     let scope = &header.scope;
     let Some(mut owner) = tx.owner(scope)? else { return Ok(()) };
+    let before = owner.reserved;
     for Spent { index, amounts } in spent {
         let key = params![owner.number, header.run.as_str(), index];
         let taken = match owner.reserved {
@@ -126,7 +127,7 @@ pub(crate) fn settle(tx: &mut Tx<'_>, header: &RunHeader, spent: &[Spent], now: 
         let taken = taken.unwrap_or(Taken { of_tenant: true, of_user: true, amounts: Amounts::default() });
         taken.leave(tx, scope, Some((amounts, now)))?;
     }
-    tx.set_owner(scope, owner)
+    if owner.reserved == before { Ok(()) } else { tx.set_owner(scope, owner) }
 }
 
 /// A run has ended, or all of an owner's are deleted (`None`): what was reserved and not settled is free again.
