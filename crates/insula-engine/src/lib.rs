@@ -34,6 +34,7 @@
 //! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
 
 mod agent_task;
+mod archive;
 mod background;
 pub mod bridge;
 mod builder;
@@ -49,6 +50,7 @@ mod factory;
 mod history;
 mod host;
 mod journal;
+mod keeping;
 mod lanes;
 mod limits;
 mod machine;
@@ -59,11 +61,13 @@ mod platform;
 mod redact;
 mod replay;
 mod request;
+mod rerun;
 mod resume;
 mod stream;
 mod tool_dispatcher;
 mod tools;
 
+pub use archive::{Archive, Export, Imported, Part};
 pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
 pub use builder::FactoryBuilder;
 pub use engine::{EngineStats, UserExecutionEngine};
@@ -80,6 +84,7 @@ pub use pipeline::{
 pub use platform::{AuditEntry, Metrics};
 pub use redact::{SECRET_KEYS, SECRET_WORDS};
 pub use request::RunRequest;
+pub use rerun::{Difference, Replay};
 pub use stream::{EventStream, StreamItem};
 pub use tool_dispatcher::ToolDispatcher;
 pub use tools::{ToolCatalog, Tools};

@@ -71,8 +71,19 @@ impl RunQueue for Store {
         let stops = self.shards.each().flat_map(|shard| stops(&shard, worker));
         Ok(stops.map(|(header, reason)| News { header, stop: Some(reason), answers: Vec::new() }).collect())
     }
-    async fn recorded(&self, _scope: &UserScope, _run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
-        Err(Error::Unavailable { operation: "recorded", component: "not built yet", source: None })
+    async fn recorded(&self, scope: &UserScope, run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
+        Ok(self.read(scope, |owner| {
+            let run = owner.run(run)?;
+            let thread = owner.threads.get(&run.record.header.thread)?;
+            let Some((first, last)) = run.span else { return Some(Vec::new()) };
+            let own = thread.span(first, last).filter(|(_, event)| event.header.run == run.record.header.run);
+            let entries = own.map(|(_, event)| JournalEntry {
+                kind: event.kind,
+                data: Arc::clone(&event.data),
+                journal: event.journal.clone(),
+            });
+            Some(entries.collect())
+        }))
     }
 
     async fn due_schedules(&self, _max: usize) -> Result<(Vec<(UserScope, ScheduleRecord)>, Timestamp), Error> {
