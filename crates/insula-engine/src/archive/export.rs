@@ -6,7 +6,7 @@ use std::{
 };
 
 use insula_context::{RunId, ThreadId, UserScope};
-use insula_infra::{Event, JournalEntry, PayloadHash, RunRecord};
+use insula_infra::{Event, JournalEntry, PageRequest, PayloadHash, RunFilter, RunRecord};
 
 use super::{
     Part,
@@ -61,6 +61,8 @@ pub struct Export {
 }
 
 struct Member {
+    /// Until its line is written.
+    record: Option<RunRecord>,
     left: u64,
     journal: VecDeque<JournalEntry>,
 }
@@ -88,7 +90,7 @@ impl Export {
         };
         let head = Head { format: FORMAT.to_owned(), version: VERSION, part, run_id: run.to_string() };
         export.write(&Written::Archive(&head))?;
-        export.enter(record).await?;
+        export.gather(record).await?;
         Ok(Some(export))
     }
 
@@ -105,6 +107,43 @@ impl Export {
             }
         }
         Ok(self.ready.pop_front())
+    }
+
+    /// Finds the run's descendants: they are in its thread, and none is older.
+    async fn gather(&mut self, root: RunRecord) -> Result<(), Error> {
+        let filter = RunFilter { thread: Some(self.thread.clone()), ..RunFilter::default() };
+        let mut page = PageRequest { cursor: None, limit: PAGE };
+        let (mut children, mut is_behind) = (Vec::new(), false);
+        while !is_behind {
+            let found = self.platform.backend.runs.runs(&self.scope, &filter, &page).await?;
+            let is_root = |record: &RunRecord| record.header.run == root.header.run;
+            // Of runs of the same moment, which is listed first says nothing.
+            is_behind = found.items.iter().any(is_root)
+                && found.items.last().is_some_and(|oldest| oldest.created_at < root.created_at);
+            children.extend(found.items.into_iter().filter(|record| record.header.parent.is_some()));
+            let Some(next) = found.next else { break };
+            page.cursor = Some(next);
+        }
+        self.enter(root)?;
+        while let Some(place) = children.iter().position(|record| self.is_child(record)) {
+            let child = children.swap_remove(place);
+            self.enter(child)?;
+        }
+        Ok(())
+    }
+
+    fn is_child(&self, record: &RunRecord) -> bool {
+        let header = &record.header;
+        header.parent.as_ref().is_some_and(|parent| self.family.contains_key(parent))
+            && !self.family.contains_key(&header.run)
+    }
+
+    fn enter(&mut self, record: RunRecord) -> Result<(), Error> {
+        refuse_open(&record)?;
+        let (run, left) = (record.header.run.clone(), record.events);
+        self.left += left;
+        self.family.insert(run, Member { record: Some(record), left, journal: VecDeque::new() });
+        Ok(())
     }
 
     async fn read_on(&mut self) -> Result<(), Error> {
@@ -129,13 +168,9 @@ impl Export {
 
     async fn take(&mut self, event: Event) -> Result<(), Error> {
         let run = &event.header.run;
-        let is_child = event.header.parent.as_ref().is_some_and(|parent| self.family.contains_key(parent));
-        if !self.family.contains_key(run) {
-            if !is_child {
-                return Ok(());
-            }
-            let record = self.platform.backend.runs.run(&self.scope, run).await?;
-            self.enter(record.ok_or_else(|| not_kept(run))?).await?;
+        let Some(member) = self.family.get_mut(run) else { return Ok(()) };
+        if let Some(record) = member.record.take() {
+            self.introduce(record).await?;
         }
         for hash in references(&event.data).unwrap_or_default() {
             self.write_payload(hash).await?;
@@ -151,14 +186,15 @@ impl Export {
         self.write(&Written::Event(WrittenEvent { event: &event, journal }))
     }
 
-    /// Takes a run into the family and writes its line.
-    async fn enter(&mut self, record: RunRecord) -> Result<(), Error> {
-        refuse_open(&record)?;
+    /// Writes a run's line.
+    async fn introduce(&mut self, record: RunRecord) -> Result<(), Error> {
         let header = &record.header;
-        let journal = match self.part {
-            Part::Shown => VecDeque::new(),
-            Part::Whole => self.journal(&record).await?,
-        };
+        if self.part == Part::Whole {
+            let journal = self.journal(&record).await?;
+            if let Some(member) = self.family.get_mut(&header.run) {
+                member.journal = journal;
+            }
+        }
         let input = factory::whole(&self.platform, &self.scope, &record.input).await?;
         let shown = events::show("the input", &input)?;
         let (input, payload) = match self.part {
@@ -182,8 +218,6 @@ impl Export {
         };
         self.write(&Written::Run(&line))?;
         self.counts.runs += 1;
-        self.left += record.events;
-        self.family.insert(header.run.clone(), Member { left: record.events, journal });
         Ok(())
     }
 

@@ -1,0 +1,1 @@
+//! Conversations that branch off, are deleted, and are forgotten.
