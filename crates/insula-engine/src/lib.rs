@@ -33,11 +33,13 @@
 //! `journal` (how it gets into the log), `replay`, `history` and `resume` (how a run goes on after its worker was lost), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
 //! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
 
+mod afterwards;
 mod agent_task;
 mod archive;
 mod background;
 pub mod bridge;
 mod builder;
+mod children;
 mod core;
 mod dispatcher;
 mod driver;
@@ -49,15 +51,18 @@ mod events;
 mod factory;
 mod history;
 mod host;
+mod inbox;
 mod journal;
 mod keeping;
 mod lanes;
 mod limits;
 mod machine;
+mod options;
 mod origin;
 mod outcome;
 pub mod pipeline;
 mod platform;
+mod reconcile;
 mod redact;
 mod replay;
 mod request;
@@ -66,6 +71,9 @@ mod resume;
 mod stream;
 mod tool_dispatcher;
 mod tools;
+mod undo;
+mod waiting;
+mod waits;
 
 pub use archive::{Archive, Export, Imported, Part};
 pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
@@ -74,6 +82,7 @@ pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;
 pub use factory::ExecutionEngineFactory;
+pub use inbox::AnswerTo;
 pub use insula_infra::{Backend, MemoryBackend};
 pub use lanes::AgentThreads;
 pub use limits::Limits;

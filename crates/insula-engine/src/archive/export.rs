@@ -109,33 +109,24 @@ impl Export {
         Ok(self.ready.pop_front())
     }
 
-    /// Finds the run's descendants: they are in its thread, and none is older.
+    /// Takes the run and all that it led to into the family.
     async fn gather(&mut self, root: RunRecord) -> Result<(), Error> {
-        let filter = RunFilter { thread: Some(self.thread.clone()), ..RunFilter::default() };
-        let mut page = PageRequest { cursor: None, limit: PAGE };
-        let (mut children, mut is_behind) = (Vec::new(), false);
-        while !is_behind {
-            let found = self.platform.backend.runs.runs(&self.scope, &filter, &page).await?;
-            let is_root = |record: &RunRecord| record.header.run == root.header.run;
-            // Of runs of the same moment, which is listed first says nothing.
-            is_behind = found.items.iter().any(is_root)
-                && found.items.last().is_some_and(|oldest| oldest.created_at < root.created_at);
-            children.extend(found.items.into_iter().filter(|record| record.header.parent.is_some()));
-            let Some(next) = found.next else { break };
-            page.cursor = Some(next);
-        }
+        let mut parents = vec![root.header.run.clone()];
         self.enter(root)?;
-        while let Some(place) = children.iter().position(|record| self.is_child(record)) {
-            let child = children.swap_remove(place);
-            self.enter(child)?;
+        while let Some(parent) = parents.pop() {
+            let filter = RunFilter { parent: Some(parent.clone()), ..RunFilter::default() };
+            let mut page = PageRequest { cursor: None, limit: PAGE };
+            loop {
+                let found = self.platform.backend.runs.runs(&self.scope, &filter, &page).await?;
+                for child in found.items {
+                    parents.push(child.header.run.clone());
+                    self.enter(child)?;
+                }
+                let Some(next) = found.next else { break };
+                page.cursor = Some(next);
+            }
         }
         Ok(())
-    }
-
-    fn is_child(&self, record: &RunRecord) -> bool {
-        let header = &record.header;
-        header.parent.as_ref().is_some_and(|parent| self.family.contains_key(parent))
-            && !self.family.contains_key(&header.run)
     }
 
     fn enter(&mut self, record: RunRecord) -> Result<(), Error> {

@@ -10,7 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use insula_agent::{CallSite, Effect, Error, InstanceMarker, Question, Resources, Result, SessionHost, ToolFailure};
+use insula_agent::{
+    CallSite, Effect, Error, InstanceMarker, Question, Resources, Result, SessionHost, StepStart, ToolFailure,
+};
 use insula_context::{RunId, Timestamp, UserExecutionContext};
 use insula_infra::PayloadHash;
 use serde_json::Value;
@@ -146,16 +148,20 @@ impl SessionHost for ReplayHost {
         self.tape.emit(name, data);
     }
 
-    async fn begin_step(&self, site: &CallSite, effect: Effect) -> Result<Option<Value>> {
-        match self.tape.take(site, CallKind::Step, None)? {
-            Taken::Past(past) => self.settled(site, past).await.map(Some),
+    async fn begin_step(&self, site: &CallSite, effect: Effect) -> Result<StepStart> {
+        let recorded = match self.tape.take(site, CallKind::Step, None)? {
+            // It began, and its result is not there: it failed, unless the run was stopped meanwhile.
+            Taken::Past(Past::Executing { .. }) if !self.tape.was_stopped() => return Err(unexplained(site)),
+            Taken::Past(past) => self.settled(site, past).await,
             // A step that failed is not recorded. One without effects is simply done: it fails again, or is a difference.
             Taken::Absent if effect == Effect::Pure && !self.tape.is_where_it_was_stopped() => {
                 self.done_now.lock().unwrap_or_else(PoisonError::into_inner).insert(site.index);
-                Ok(None)
+                return Ok(StepStart::Now(Box::new(())));
             }
-            Taken::Absent => self.beyond(site, CallKind::Step).await.map(Some),
-        }
+            Taken::Absent if self.tape.goes_on_after(site) => return Err(unexplained(site)),
+            Taken::Absent => self.beyond(site, CallKind::Step).await,
+        };
+        recorded.map(StepStart::Recorded)
     }
 
     async fn end_step(&self, site: &CallSite, _: &Value) -> Result<()> {
@@ -177,27 +183,29 @@ impl SessionHost for ReplayHost {
 
     async fn call_agent(&self, site: CallSite, input: Value) -> Result<Value> {
         match self.tape.take(&site, CallKind::Agent, None)? {
-            Taken::Past(past) => self.settled(&site, past).await,
-            Taken::Absent => match self.child(&site, &input) {
-                Some(ended) => ended,
-                None => self.beyond(&site, CallKind::Agent).await,
+            Taken::Past(past @ (Past::Gave(_) | Past::GivenUp)) => self.settled(&site, past).await,
+            // A child that gave nothing is found by its own end.
+            taken => match (self.child(&site, &input), taken) {
+                (Some(ended), _) => ended,
+                (None, Taken::Past(past)) => self.settled(&site, past).await,
+                (None, Taken::Absent) => self.beyond(&site, CallKind::Agent).await,
             },
         }
     }
 
-    async fn ask(&self, site: CallSite, question: Question) -> Result<Value> {
+    async fn ask(&self, site: CallSite, _: Question) -> Result<Value> {
         match self.tape.take(&site, CallKind::Answer, None)? {
             Taken::Past(Past::Waited(Why::Expired)) => Err(Error::failed("the question expired without an answer")),
-            Taken::Past(Past::Waited(Why::Refused)) => {
-                let problem = question.refuses(&Value::Null).unwrap_or_default();
-                Err(Error::Shape { what: "the answer".to_owned(), problem })
-            }
             Taken::Past(past) => self.settled(&site, past).await,
             Taken::Absent => self.beyond(&site, CallKind::Answer).await,
         }
     }
 
     async fn sleep(&self, site: CallSite, _: Duration) -> Result<()> {
+        self.gave(&site, CallKind::Timer).await.map(|_| ())
+    }
+
+    async fn sleep_until(&self, site: CallSite, _: Timestamp) -> Result<()> {
         self.gave(&site, CallKind::Timer).await.map(|_| ())
     }
 
@@ -209,6 +217,11 @@ impl SessionHost for ReplayHost {
     async fn random(&self, site: CallSite) -> Result<u64> {
         self.gave(&site, CallKind::Random).await?.as_u64().ok_or_else(|| misshapen(&site))
     }
+}
+
+/// A step whose work failed: with what is not recorded.
+fn unexplained(site: &CallSite) -> Error {
+    Error::failed(format!("the step \"{}\" gave no result, and why is not recorded", site.name))
 }
 
 fn misshapen(site: &CallSite) -> Error {

@@ -133,7 +133,7 @@ impl Tape {
     }
 
     /// Whether the run was ended by somebody or something outside of the agent.
-    const fn was_stopped(&self) -> bool {
+    pub(super) const fn was_stopped(&self) -> bool {
         match &self.end {
             End::Cancelled(_) => true,
             End::Failed(Failure { reason, .. }) => {
@@ -149,6 +149,11 @@ impl Tape {
         let state = self.state();
         let all_said = state.thoughts.is_empty() && state.customs.is_empty();
         self.was_stopped() && state.calls.is_empty() && (all_said || state.waits)
+    }
+
+    /// Whether something is recorded behind this call.
+    pub(super) fn goes_on_after(&self, site: &CallSite) -> bool {
+        self.state().calls.last_key_value().is_some_and(|(last, _)| *last > site.index)
     }
 
     /// Waits for what never came.
