@@ -328,14 +328,16 @@ mod tests {
             // What only the engine sees is never a reference, whatever it looks like.
             (completed("ok", &reference, Some(reference.clone())), Past::Gave(reference.clone())),
             (completed("timeout", &json!({"error": "no"}), Some(json!(failure))), Past::Failed(failure)),
-            (completed("unknown", &json!({}), Some(json!("unknown"))), Past::Failed(ToolFailure::Unknown)),
             (completed("aborted", &json!({"error": "stopped"}), None), Past::GivenUp),
         ];
         for (end, past) in table {
             let expected = Call { kind: CallKind::Tool, name: "pay".to_owned(), past };
             assert_eq!(call(&[executing("once"), end]), Some(expected));
         }
-        assert_eq!(call(&[executing("once")]).unwrap().past, Past::Executing(Effect::Once));
+        assert_eq!(
+            call(&[executing("once")]).unwrap().past,
+            Past::Executing { effect: Effect::Once, asked: Asked::No }
+        );
     }
 
     #[test]

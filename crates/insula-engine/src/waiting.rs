@@ -27,6 +27,8 @@ enum Wait {
     /// It was given up before, and will be again.
     Never,
     Begin,
+    /// It has waited before, in vain.
+    Expired,
     /// It was interrupted.
     Again {
         until: Option<Timestamp>,
@@ -38,6 +40,7 @@ fn past(run: &RunCore, site: &CallSite, kind: CallKind) -> Result<Wait> {
     Ok(match run.history.take(site, kind)? {
         Some(Past::Gave(result)) => Wait::Recorded(result),
         Some(Past::GivenUp) => Wait::Never,
+        Some(Past::Waited(Why::Expired)) => Wait::Expired,
         Some(Past::Waiting { until }) => Wait::Again { until },
         _ => Wait::Begin,
     })
@@ -49,6 +52,7 @@ pub(crate) async fn for_answer(run: &Arc<RunCore>, site: &CallSite, question: Qu
     let (until, asked) = match past(run, site, CallKind::Answer)? {
         Wait::Recorded(answer) => return Ok(answer),
         Wait::Never => std::future::pending().await,
+        Wait::Expired => return Err(expired()),
         Wait::Begin => (begin(), false),
         Wait::Again { until } => (until, true),
     };
@@ -67,8 +71,12 @@ pub(crate) async fn for_answer(run: &Arc<RunCore>, site: &CallSite, question: Qu
 fn late(run: &RunCore, index: u32, question: &Question) -> Result<Value> {
     question.default.clone().ok_or_else(|| {
         run.journal.add_all(vec![(resumed(run, index, Why::Expired), None)], Some(index), |_| {});
-        Error::failed("the question expired without an answer")
+        expired()
     })
+}
+
+fn expired() -> Error {
+    Error::failed("the question expired without an answer")
 }
 
 /// Opens a question, unless it is open already, and waits for the answer; `None` when it expired.
@@ -147,7 +155,7 @@ pub(crate) async fn until(run: &Arc<RunCore>, site: &CallSite, until: Timestamp)
     let (until, said) = match past(run, site, CallKind::Timer)? {
         Wait::Recorded(_) => return Ok(()),
         Wait::Never => std::future::pending().await,
-        Wait::Begin => (until, false),
+        Wait::Begin | Wait::Expired => (until, false),
         Wait::Again { until: since } => (since.unwrap_or(until), true),
     };
     if !said {
