@@ -114,7 +114,8 @@ impl Export {
         let mut parents = vec![root.header.run.clone()];
         self.enter(root)?;
         while let Some(parent) = parents.pop() {
-            let filter = RunFilter { thread: Some(self.thread.clone()), parent: Some(parent.clone()), ..RunFilter::default() };
+            let filter =
+                RunFilter { thread: Some(self.thread.clone()), parent: Some(parent.clone()), ..RunFilter::default() };
             let mut page = PageRequest { cursor: None, limit: PAGE };
             loop {
                 let found = self.platform.backend.runs.runs(&self.scope, &filter, &page).await?;

@@ -181,7 +181,7 @@ impl SessionHost for ReplayHost {
         }
     }
 
-    async fn call_agent(&self, site: CallSite, input: Value) -> Result<Value> {
+    async fn call_agent(&self, site: CallSite, input: Value, _: Option<Duration>) -> Result<Value> {
         match self.tape.take(&site, CallKind::Agent, None)? {
             Taken::Past(past @ (Past::Gave(_) | Past::GivenUp)) => self.settled(&site, past).await,
             // A child that gave nothing is found by its own end.
