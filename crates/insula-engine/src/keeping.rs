@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
-use insula_infra::{Deleted, Fork, PageRequest, RunFilter, RunStatus, ThreadRecord};
+use insula_context::{CancelReason, Deadline, RunId, ThreadId, Timestamp, UserScope};
+use insula_infra::{Deleted, Fork, ThreadRecord};
 
 use crate::{Error, ExecutionEngineFactory, RunRequest, platform::Platform};
 
@@ -64,7 +64,7 @@ impl ExecutionEngineFactory {
     pub async fn delete_user(&self, scope: &UserScope) -> Result<Deleted, Error> {
         let (platform, reason) = (&self.platform, CancelReason::new("operator", "the user was deleted"));
         self.clean_up_user(scope);
-        self.stop_all(scope, &reason).await?;
+        self.stop_all(scope, &reason).await;
         let deleted = platform.backend.runs.delete_user(scope).await?;
         if let Some(cache) = &platform.backend.cache {
             cache.clear(scope).await?;
@@ -75,29 +75,17 @@ impl ExecutionEngineFactory {
         Ok(deleted)
     }
 
-    /// Stops the runs of this user that this process holds, and gives them the grace time to end.
-    async fn stop_all(&self, scope: &UserScope, reason: &CancelReason) -> Result<(), Error> {
+    /// Stops the runs of this user that this process holds, and gives them the grace time to end. Whoever is not gone by
+    /// then is refused by the log.
+    async fn stop_all(&self, scope: &UserScope, reason: &CancelReason) {
         let platform = &self.platform;
-        let mut stopped = Vec::new();
-        for status in [RunStatus::Running, RunStatus::Waiting, RunStatus::Queued] {
-            let (filter, mut page) =
-                (RunFilter { status: Some(status), ..RunFilter::default() }, PageRequest::default());
-            loop {
-                let found = platform.backend.runs.runs(scope, &filter, &page).await?;
-                let runs = found.items.into_iter().map(|record| record.header.run.clone());
-                stopped.extend(runs.filter(|run| platform.live.cancel(scope, run, reason.clone())));
-                let Some(next) = found.next else { break };
-                page.cursor = Some(next);
-            }
+        for run in platform.live.of(scope) {
+            platform.live.cancel(scope, &run, reason.clone());
         }
-        let ended = async {
-            for run in &stopped {
-                self.wait(scope, run).await?;
-            }
-            Ok::<(), Error>(())
-        };
-        // Whoever is not gone by then is refused by the log.
-        tokio::time::timeout(platform.limits().grace * 2, ended).await.unwrap_or(Ok(()))
+        let deadline = Deadline::after(platform.limits().grace * 2);
+        while !platform.live.of(scope).is_empty() && !deadline.has_passed() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 
