@@ -31,7 +31,8 @@
 //!
 //! In reading order: `factory` and `engine` (the two handles), `machine` (what a run may do), `driver` (who does it),
 //! `journal` (how it gets into the log), `replay`, `history` and `resume` (how a run goes on after its worker was lost), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
-//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
+//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`, `archive` (a run as
+//! a file), `rerun` (a run executed again against its record), `keeping` (retries, forks, deletion).
 
 mod afterwards;
 mod agent_task;
