@@ -1,9 +1,14 @@
 //! The command line.
 
+mod archive;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::archive::{
+    DeleteCommand, ExportArgs, ForkArgs, ImportArgs, ReplayArgs, RetryArgs, ThreadsArgs, ThreadsCommand,
+};
 use crate::exit::CODES;
 
 /// Runs many users' AI agents on shared infrastructure, each as if the machine were theirs.
@@ -59,6 +64,21 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// The events of a run and of its children.
     Tail(TailArgs),
+    /// Write a run and its children as lines of JSON.
+    Export(ExportArgs),
+    /// Take a run from a file that `insula export` wrote.
+    Import(ImportArgs),
+    /// Execute a run again against its record, and show the first difference; exit code 1 when there is one.
+    Replay(ReplayArgs),
+    /// Run a run's agent again, with the same input in the same conversation.
+    Retry(RetryArgs),
+    /// Make a conversation that begins like another.
+    Fork(ForkArgs),
+    /// The user's conversations, newest first; `threads show` reads one.
+    Threads(ThreadsArgs),
+    /// Delete a conversation, or everything of the user.
+    #[command(subcommand)]
+    Delete(DeleteCommand),
     /// Check configuration, storage, disk, clock and agents, and say what to do.
     Doctor,
     /// Every setting, and where its value came from.

@@ -14,6 +14,7 @@ use tokio::{task::AbortHandle, time::Instant};
 use crate::{
     Error,
     driver::{self, Job},
+    keeping,
     origin::Origin,
     platform::Platform,
     resume::{self, Restored},
@@ -32,7 +33,7 @@ pub(crate) fn start(platform: &Arc<Platform>) {
 }
 
 async fn tend(platform: Weak<Platform>) {
-    let (mut renewed, mut swept): (Option<Instant>, Option<Instant>) = (None, None);
+    let (mut renewed, mut swept, mut forgot): (Option<Instant>, Option<Instant>, Option<Instant>) = (None, None, None);
     loop {
         let wake = {
             let Some(platform) = platform.upgrade() else { return };
@@ -44,6 +45,9 @@ async fn tend(platform: Weak<Platform>) {
             }
             if due(&mut swept, SWEEP) {
                 sweep(&platform);
+            }
+            if due(&mut forgot, keeping::LOOK) {
+                keeping::forget_old(&platform).await;
             }
             heed_news(&platform).await;
             claim(&platform).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use insula_context::{RunId, UserScope};
+use insula_infra::RunStatus;
 
 /// The engine refused something or could not do it. A run that ended badly is not an error but an
 /// [`Outcome`](crate::Outcome).
@@ -56,6 +57,28 @@ pub enum Error {
     /// A pipeline cannot be built as it is described.
     #[error(transparent)]
     Pipeline(#[from] crate::pipeline::PlanError),
+    /// Only a run that has ended is exported, replayed or run again.
+    #[error("run {run} is {}: wait for its end, or stop it", status.as_str())]
+    NotEnded {
+        /// The run.
+        run: RunId,
+        /// Where it stands.
+        status: RunStatus,
+    },
+    /// Something that belongs to a run is not kept any more.
+    #[error("{what} is not kept any more, or not all of it")]
+    NotKept {
+        /// What is missing.
+        what: String,
+    },
+    /// A file is not what an export writes. Nothing of it was taken in.
+    #[error("line {line} of the archive: {problem}")]
+    Archive {
+        /// The number of the line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The answer is none of those that the question takes. It stays open.
     #[error("the answer does not fit the question: {}", violations.join("; "))]
     Answer {

@@ -22,7 +22,7 @@ use crate::{
 /// Makes engines, one for each user and run, on shared infrastructure. A clone is the same factory with the same limits.
 #[derive(Clone)]
 pub struct ExecutionEngineFactory {
-    platform: Arc<Platform>,
+    pub(crate) platform: Arc<Platform>,
 }
 
 impl ExecutionEngineFactory {

@@ -31,10 +31,12 @@
 //!
 //! In reading order: `factory` and `engine` (the two handles), `machine` (what a run may do), `driver` (who does it),
 //! `journal` (how it gets into the log), `replay`, `history` and `resume` (how a run goes on after its worker was lost), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
-//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
+//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`, `archive` (a run as
+//! a file), `rerun` (a run executed again against its record), `keeping` (retries, forks, deletion).
 
 mod afterwards;
 mod agent_task;
+mod archive;
 mod background;
 pub mod bridge;
 mod builder;
@@ -52,6 +54,7 @@ mod history;
 mod host;
 mod inbox;
 mod journal;
+mod keeping;
 mod lanes;
 mod limits;
 mod machine;
@@ -64,6 +67,7 @@ mod reconcile;
 mod redact;
 mod replay;
 mod request;
+mod rerun;
 mod resume;
 mod stream;
 mod tool_dispatcher;
@@ -72,6 +76,7 @@ mod undo;
 mod waiting;
 mod waits;
 
+pub use archive::{Archive, Export, Imported, Part};
 pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
 pub use builder::FactoryBuilder;
 pub use engine::{EngineStats, UserExecutionEngine};
@@ -89,6 +94,7 @@ pub use pipeline::{
 pub use platform::{AuditEntry, Metrics};
 pub use redact::{SECRET_KEYS, SECRET_WORDS};
 pub use request::RunRequest;
+pub use rerun::{Difference, Replay};
 pub use stream::{EventStream, StreamItem};
 pub use tool_dispatcher::ToolDispatcher;
 pub use tools::{ToolCatalog, Tools};

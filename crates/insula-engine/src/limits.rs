@@ -48,6 +48,9 @@ pub struct Limits {
     pub claimed: usize,
     /// The life of a lease. It is renewed at a third of it.
     pub lease: Duration,
+    /// How long a thread is kept after its last run has ended; for ever when absent. A process that works on the queue
+    /// looks once a minute.
+    pub retention: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -66,6 +69,7 @@ impl Default for Limits {
             history: 100,
             claimed: 256,
             lease: Duration::from_secs(30),
+            retention: None,
         }
     }
 }

@@ -190,6 +190,11 @@ impl LiveRuns {
         }
     }
 
+    /// The runs of one owner.
+    pub(crate) fn of(&self, scope: &UserScope) -> Vec<RunId> {
+        lock(self.shard(scope)).keys().filter(|(owner, _)| owner == scope).map(|(_, run)| run.clone()).collect()
+    }
+
     pub(crate) fn leave(&self, scope: &UserScope, run: &RunId) {
         lock(self.shard(scope)).remove(&(scope.clone(), run.clone()));
     }

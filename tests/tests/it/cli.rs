@@ -6,6 +6,8 @@
 mod configuration;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/keeping.rs"]
+mod keeping;
 #[path = "cli/looking.rs"]
 mod looking;
 #[path = "cli/running.rs"]

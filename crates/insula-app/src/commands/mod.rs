@@ -1,9 +1,11 @@
 //! The commands, one module each.
 
 mod agents;
+mod archive;
 mod config;
 mod demo;
 mod doctor;
+mod keeping;
 mod migrate;
 mod run;
 mod runs;
@@ -43,6 +45,13 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         Command::Agents { name } => agents::agents(&desk, name.as_deref()),
         Command::Runs(args) => runs::runs(&desk, args).await,
         Command::Tail(args) => tail::tail(&desk, args).await,
+        Command::Export(args) => archive::export(&desk, args).await,
+        Command::Import(args) => archive::import(&desk, args).await,
+        Command::Replay(args) => archive::replay(&desk, args).await,
+        Command::Retry(args) => Box::pin(keeping::retry(&desk, args)).await,
+        Command::Fork(args) => keeping::fork(&desk, args).await,
+        Command::Threads(args) => keeping::threads(&desk, args).await,
+        Command::Delete(command) => keeping::delete(&desk, command).await,
         Command::Doctor => doctor::doctor(&desk).await,
         Command::Config => config::config(&desk),
         Command::Migrate { check } => migrate::migrate(&desk, check),
