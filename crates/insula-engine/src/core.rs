@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,11 +16,14 @@ use insula_registry::AgentClass;
 use crate::{
     Usage,
     agent_task::Leaving,
+    events::ToolStatus,
     history::History,
     journal::Journal,
     limits::Account,
     machine::{self, Command, Happened, Phase},
     platform::Platform,
+    undo::Undoables,
+    waits::{Waiting, Waits},
 };
 
 /// What a run writes elsewhere is written only while its log accepts what led to it.
@@ -44,9 +47,14 @@ pub(crate) struct RunCore {
     pub accepted_at: Timestamp,
     /// How much time the run was given.
     pub allowed: Duration,
+    /// The calls in progress.
+    pub waits: Arc<Waits>,
+    /// What is undone if the run does not end well.
+    pub undoables: Undoables,
     phase: Mutex<Phase>,
     /// Agents of children whose caller went away while they were being polled.
     orphans: Mutex<Vec<Leaving>>,
+    abandoned: AtomicBool,
     tool_calls: AtomicU64,
     steps: AtomicU64,
     thoughts: AtomicU64,
@@ -61,10 +69,12 @@ impl RunCore {
         canceller: Canceller,
         class: Arc<AgentClass>,
         journal: Journal,
+        waits: Arc<Waits>,
         history: History,
         accepted_at: Timestamp,
         allowed: Duration,
     ) -> Arc<Self> {
+        let undoables = Undoables::of(history.recorded());
         let (tool_calls, steps) = (history.recorded().tool_calls, history.recorded().steps);
         Arc::new(Self {
             platform,
@@ -76,8 +86,11 @@ impl RunCore {
             history,
             accepted_at,
             allowed,
+            waits,
+            undoables,
             phase: Mutex::new(Phase::Queued),
             orphans: Mutex::default(),
+            abandoned: AtomicBool::new(false),
             tool_calls: AtomicU64::new(tool_calls),
             steps: AtomicU64::new(steps),
             thoughts: AtomicU64::new(0),
@@ -107,6 +120,7 @@ impl RunCore {
 
     /// Waits until everything that was said is durable.
     pub(crate) async fn durable(&self) -> Result<(), insula_agent::Error> {
+        self.going_on()?;
         self.journal.commit().await.map_err(|error| {
             let message = "the run's log cannot be written".to_owned();
             let transient = error.is_transient();
@@ -136,8 +150,73 @@ impl RunCore {
         }
     }
 
+    /// Refuses what comes after the end: an agent that could not be stopped may still hold its session.
+    pub(crate) fn going_on(&self) -> Result<(), insula_agent::Error> {
+        let stopped = |why: String| Err(insula_agent::Error::Stopped { why });
+        match self.context.cancellation().reason() {
+            Some(reason) => stopped(reason.to_string()),
+            None if self.journal.is_closed() => stopped("it goes on elsewhere".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// The key that makes every attempt of a call the same one to its tool.
+    pub(crate) fn key(&self, index: u32, tool: &str) -> String {
+        format!("{}/{index}/{tool}", self.context.run())
+    }
+
+    /// The agent did not let itself be stopped.
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    /// How calls ended that were in progress when the agent was stopped.
+    pub(crate) fn stopped_calls(&self) -> ToolStatus {
+        if self.abandoned.load(Ordering::Acquire) { ToolStatus::Abandoned } else { ToolStatus::Aborted }
+    }
+
+    /// Says that a call does something, as long as the value lives.
+    pub(crate) fn work(self: &Arc<Self>) -> Work {
+        self.waits.begin_work();
+        Work(Arc::clone(self))
+    }
+
+    /// Says that a call waits, as long as the value lives.
+    pub(crate) fn wait(self: &Arc<Self>, index: u32, waiting: Waiting) -> Wait {
+        self.step(Happened::Waits(waiting.reason));
+        self.waits.begin_wait(index, waiting);
+        Wait { run: Arc::clone(self), index }
+    }
+
+    /// The time by which waits are due: the store's where that is ahead.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.platform.clock.now().max(self.history.claimed_at())
+    }
+
     /// How long the run has taken so far.
     pub(crate) fn age(&self) -> Duration {
         self.platform.clock.now().since(self.accepted_at)
+    }
+}
+
+/// A call that does something. The run is not parked while there is one.
+pub(crate) struct Work(Arc<RunCore>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.waits.end_work();
+    }
+}
+
+/// A call that waits.
+pub(crate) struct Wait {
+    run: Arc<RunCore>,
+    index: u32,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.run.waits.end_wait(self.index);
+        self.run.step(Happened::Woken);
     }
 }
