@@ -296,7 +296,9 @@ impl Driver {
             Command::End(ending) => {
                 let mut orphans = self.run.take_orphans();
                 join_all(orphans.iter_mut().map(|orphan| gone(&self.run, orphan))).await;
-                children::stop_all(&self.run).await;
+                if !matches!(ending, Ending::Completed(_)) {
+                    children::stop_all(&self.run).await;
+                }
                 self.undo(&ending).await?;
                 self.end(ending);
             }
