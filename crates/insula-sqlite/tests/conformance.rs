@@ -1,6 +1,5 @@
 //! SQLite keeps every rule of the ports.
 
-#[expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 #[path = "../../insula-infra/tests/properties/mod.rs"]
 mod properties;
 
