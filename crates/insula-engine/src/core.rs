@@ -16,6 +16,7 @@ use insula_registry::AgentClass;
 use crate::{
     Usage,
     agent_task::Leaving,
+    budget::Meter,
     history::History,
     journal::Journal,
     limits::Account,
@@ -41,6 +42,8 @@ pub(crate) struct RunCore {
     pub journal: Journal,
     /// What was recorded of the run before it came here.
     pub history: History,
+    /// What it may spend and has spent.
+    pub meter: Arc<Meter>,
     pub accepted_at: Timestamp,
     /// How much time the run was given.
     pub allowed: Duration,
@@ -62,6 +65,7 @@ impl RunCore {
         class: Arc<AgentClass>,
         journal: Journal,
         history: History,
+        meter: Arc<Meter>,
         accepted_at: Timestamp,
         allowed: Duration,
     ) -> Arc<Self> {
@@ -74,6 +78,7 @@ impl RunCore {
             class,
             journal,
             history,
+            meter,
             accepted_at,
             allowed,
             phase: Mutex::new(Phase::Queued),
@@ -129,10 +134,13 @@ impl RunCore {
 
     /// What the run used, with `more` events that are about to be said.
     pub(crate) fn usage(&self, more: u64) -> Usage {
+        let spent = self.meter.spent();
         Usage {
             tool_calls: self.tool_calls.load(Ordering::Relaxed),
             steps: self.steps.load(Ordering::Relaxed),
             events: self.journal.said() + more,
+            tokens: spent.tokens,
+            money: spent.money,
         }
     }
 

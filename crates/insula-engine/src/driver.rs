@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::{
     Error, Outcome,
     agent_task::{AgentEnd, Leaving, gone, leave, poll_agent},
+    budget,
     core::RunCore,
     dispatcher,
     ending::{errored, round, terminal},
@@ -108,8 +109,9 @@ impl Driver {
     /// Enters the run into what this process holds. Nothing is written yet.
     fn admit(job: Job) -> Result<Self, Error> {
         let Job { platform, account, context, class, instance, input, origin, report } = job;
-        let (context, canceller) = context.narrow(Some(Deadline::after(platform.limits().run_time)));
-        let deadline = context.deadline().unwrap_or_else(|| Deadline::after(platform.limits().run_time));
+        let run_time = account.run_time(&class);
+        let (context, canceller) = context.narrow(Some(Deadline::after(run_time)));
+        let deadline = context.deadline().unwrap_or_else(|| Deadline::after(run_time));
         platform.live.enter(context.scope(), context.run(), canceller.clone())?;
         let entered = Entered { platform: &platform, context: &context, kept: false };
         let now = platform.clock.now();
@@ -121,11 +123,12 @@ impl Driver {
             Origin::Queue(..) => (Turn::Accepted, None),
             Origin::Child(parent) => (Turn::Parents, Some(Arc::clone(parent))),
         };
+        let meter = budget::open(&class, &origin);
         let Opened { journal, before, history } =
             open_journal(&platform, &context, &class, &shown, deadline, origin, now);
         entered.keep();
-        let run =
-            RunCore::new(platform, account, context, canceller, class, journal, history, now, deadline.remaining());
+        let allowed = deadline.remaining();
+        let run = RunCore::new(platform, account, context, canceller, class, journal, history, meter, now, allowed);
         let (input, shown) = (Some(input), Some(shown));
         let (permit, agent, leaving, owed, ended) = (None, None, None, None, None);
         Ok(Self {
@@ -185,7 +188,7 @@ impl Driver {
     /// Waits for this run's turn, in the order in which its user's runs came.
     async fn turn(&mut self) -> Result<Happened, Error> {
         if self.turn != Turn::Parents {
-            self.permit = match self.run.account.try_run() {
+            self.permit = match self.run.account.try_run(&self.run.class) {
                 Some(permit) => Some(permit),
                 None => Some(stand_in_line(&self.run, self.turn).await?),
             };
@@ -203,6 +206,10 @@ impl Driver {
         // Also of an agent that made nothing of it.
         if let Err(diverged) = self.run.history.agrees() {
             return Ok(errored(&diverged));
+        }
+        // Also of an agent that makes nothing of a call that was refused.
+        if let Some(message) = self.run.meter.overspent() {
+            return Ok(Happened::Errored { reason: FailReason::Budget, message, cause: None });
         }
         Ok(match end {
             Some(AgentEnd::Returned(Ok(result))) => Happened::Returned(result),
@@ -300,6 +307,7 @@ impl Driver {
             agent: run.class.name().to_string(),
             end: ending.into(),
             usage: run.usage(0),
+            spent: run.meter.spent(),
             duration: run.age(),
         };
         if let Some(report) = self.report.take() {
@@ -325,7 +333,7 @@ impl Driver {
 
 async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
     let _place = if turn == Turn::Accepted { run.account.wait_anyway() } else { run.account.wait()? };
-    let permit = run.account.run();
+    let permit = run.account.run(&run.class);
     tokio::pin!(permit);
     if let Ok(permit) = tokio::time::timeout(QUEUE_NOTICE, &mut permit).await {
         return permit;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use insula_agent::{Effect, InstanceMarker, Question};
-use insula_context::{CancelReason, Timestamp};
+use insula_context::{Amounts, CancelReason, Timestamp};
 use insula_infra::{EventType, FailReason, NewEvent, Payload, PayloadHash, RawJson};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -59,7 +59,23 @@ pub(crate) struct ToolCompleted<'a> {
     pub result: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
+    /// How often the tool was called, where that is more than once.
+    #[serde(skip_serializing_if = "is_one")]
+    pub attempts: u32,
+    /// What the tool has reported as spent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Amounts>,
     pub duration_ms: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(attempts: &u32) -> bool {
+    *attempts == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(amount: &u64) -> bool {
+    *amount == 0
 }
 
 /// What kind of call takes a place in the order of calls.
@@ -92,6 +108,9 @@ pub(crate) struct StepCompleted<'a> {
     #[serde(skip_serializing_if = "CallKind::goes_without_saying")]
     pub kind: CallKind,
     pub result: &'a RawValue,
+    /// What a child has spent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Amounts>,
 }
 
 /// What a run used.
@@ -103,6 +122,12 @@ pub struct Usage {
     pub steps: u64,
     /// Events of the run, the last one included.
     pub events: u64,
+    /// Tokens of models, those of its children included.
+    #[serde(skip_serializing_if = "is_none")]
+    pub tokens: u64,
+    /// Money in millionths of the installation's currency, that of its children included.
+    #[serde(skip_serializing_if = "is_none")]
+    pub money: u64,
 }
 
 /// `agent_completed`.
@@ -209,6 +234,14 @@ pub(crate) fn reference(value: &RawJson) -> Option<PayloadHash> {
     serde_json::from_str::<Reference>(value.get()).ok()?.hash.parse().ok()
 }
 
+/// How large a value is that is shown like this.
+pub(crate) fn bytes_of(shown: &RawJson) -> usize {
+    match shown.get().starts_with(REFERENCE).then(|| serde_json::from_str::<Reference>(shown.get())) {
+        Some(Ok(reference)) => reference.bytes,
+        _ => shown.get().len(),
+    }
+}
+
 /// JSON text of a value that has one.
 pub(crate) fn raw<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<RawJson, Error> {
     let text = serde_json::value::to_raw_value(value);
@@ -241,6 +274,12 @@ pub(crate) fn show(what: &'static str, value: &Value) -> Result<Shown, Error> {
 }
 
 impl Shown {
+    /// How large the whole value is.
+    pub(crate) fn bytes(&self) -> usize {
+        let inline = || self.whole.as_ref().unwrap_or(&self.shown).get().len();
+        self.payload.as_ref().filter(|_| self.whole.is_none()).map_or_else(inline, |payload| payload.bytes().len())
+    }
+
     /// The whole value as the run's row keeps it.
     pub(crate) fn stored(&self) -> (RawJson, Option<Payload>) {
         match &self.whole {

@@ -15,7 +15,7 @@ use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
 use crate::{
-    Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge, background,
+    Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge, background, budget,
     engine::EngineCore, events, platform::Platform,
 };
 
@@ -70,12 +70,15 @@ impl ExecutionEngineFactory {
     /// queue from then on.
     ///
     /// # Errors
-    /// [`Error::Factory`] when the class is unknown or lacks something, [`Error::Input`], [`Error::Storage`].
+    /// [`Error::Factory`] when the class is unknown or lacks something, [`Error::Input`], [`Error::Limit`] when the user has
+    /// submitted too many, [`Error::Storage`].
     pub async fn submit(&self, scope: &UserScope, request: RunRequest) -> Result<RunId, Error> {
         self.open()?;
         let platform = &self.platform;
         let class = platform.instances.check(&request.agent, scope)?;
         platform.instances.registry().check_input(class.name(), &request.input).map_err(Error::Input)?;
+        let account = platform.ledger.account(scope);
+        account.take_run(&*platform.backend.quota).await?;
         let now = platform.clock.now();
         let run = request.run.unwrap_or_else(|| RunId::generate(&*platform.ids));
         let header = Arc::new(RunHeader {
@@ -85,12 +88,14 @@ impl ExecutionEngineFactory {
             parent: None,
             agent: Arc::clone(class.name()),
         });
-        let allowed = request.timeout.map_or(platform.limits().run_time, |t| t.min(platform.limits().run_time));
+        let run_time = account.run_time(class);
+        let allowed = request.timeout.map_or(run_time, |timeout| timeout.min(run_time));
         let (input, payload) = events::show("the input", &request.input)?.stored();
         let new = NewRun {
             payload,
             deadline: Some(now.plus(allowed)),
             policy: Some(ThreadPolicy::Enqueue),
+            options: budget::stored(request.budget),
             ..NewRun::new(header, Arc::clone(class.version()), input, now)
         };
         let submitted = platform.backend.queue.submit(new, request.idempotency_key.as_deref()).await?;

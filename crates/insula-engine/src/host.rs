@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use insula_agent::{CallSite, Effect, Error, InstanceMarker, Question, Resources, Result, SessionHost};
-use insula_context::{RunId, Timestamp, UserExecutionContext};
+use insula_context::{Amounts, RunId, Timestamp, UserExecutionContext};
 use insula_infra::{EventType, PayloadHash, WaitFor};
 use serde_json::Value;
 
@@ -56,8 +56,12 @@ impl RunHost {
     }
 
     fn record(&self, site: &CallSite, kind: CallKind, result: &Value) -> Result<()> {
+        self.record_cost(site, kind, result, None)
+    }
+
+    fn record_cost(&self, site: &CallSite, kind: CallKind, result: &Value, spent: Option<Amounts>) -> Result<()> {
         let shown = events::show("the result", result).map_err(|e| Error::failed(e.to_string()))?;
-        let said = StepCompleted { index: site.index, name: &site.name, kind, result: &shown.shown };
+        let said = StepCompleted { index: site.index, name: &site.name, kind, result: &shown.shown, spent };
         let mut event = events::event(EventType::StepCompleted, self.run.platform.clock.now(), &said);
         event.journal = shown.whole;
         self.run.journal.add(event, shown.payload, |_| {});
@@ -241,17 +245,19 @@ impl SessionHost for RunHost {
         let run = self.child_id(&site)?;
         // What led to the child stands before it in the log.
         self.run.journal.flush();
-        let end = match resume::child(&self.run, &site, &run).await? {
-            Some(end) => end,
+        let (end, spent) = match resume::child(&self.run, &site, &run).await? {
+            Some(end) => (end, resume::spent(&self.run, &run).await?),
             None => {
                 let context = self.run.context.child_run(&site.name, run).map_err(|e| refused(e.to_string()))?;
                 let child = driver::child(&self.run, context, &site.name, input);
-                Box::pin(child).await.map_err(|e| refused(e.to_string()))?.end
+                let outcome = Box::pin(child).await.map_err(|e| refused(e.to_string()))?;
+                (outcome.end, outcome.spent)
             }
         };
         match end {
             End::Completed(result) => {
-                self.record(&site, CallKind::Agent, &result)?;
+                let spent = (!spent.is_zero()).then_some(spent);
+                self.record_cost(&site, CallKind::Agent, &result, spent)?;
                 Ok(result)
             }
             end => Err(Error::Child {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use insula_context::{Clock, Timestamp};
-use insula_infra::{Append, Commit, Error, EventType, Lease, NewEvent, NewRun, Payload, RunChange, RunQueue};
+use insula_infra::{Append, Commit, Error, EventType, Lease, NewEvent, NewRun, Payload, RunChange, RunQueue, Spent};
 use serde::Serialize;
 
 use crate::events;
@@ -30,6 +30,7 @@ struct Pending {
     change: Option<RunChange>,
     events: Vec<NewEvent>,
     payloads: Vec<Payload>,
+    spent: Vec<Spent>,
     /// Events that were handed to the store.
     handed: u64,
     /// Events that were handed to the store or wait here.
@@ -98,18 +99,32 @@ impl Journal {
     }
 
     /// As [`Journal::say`], with a large value beside it and a change of the open calls.
-    pub(crate) fn add(&self, mut event: NewEvent, payload: Option<Payload>, change: impl FnOnce(&mut Vec<Open>)) {
+    pub(crate) fn add(&self, event: NewEvent, payload: Option<Payload>, change: impl FnOnce(&mut Vec<Open>)) {
+        self.add_all(std::iter::once(event), payload, None, change);
+    }
+
+    /// As [`Journal::add`], with what a call has cost: all of it is written together or not at all.
+    pub(crate) fn add_all(
+        &self,
+        events: impl Iterator<Item = NewEvent>,
+        payload: Option<Payload>,
+        spent: Option<Spent>,
+        change: impl FnOnce(&mut Vec<Open>),
+    ) {
         let mut pending = self.pending();
         if pending.closed {
             return;
         }
         change(&mut pending.open);
-        event.at = pending.last_at.map_or(event.at, |last| last.max(event.at));
-        pending.last_at = Some(event.at);
-        pending.said += 1;
-        pending.touched = true;
-        pending.events.push(event);
+        for mut event in events {
+            event.at = pending.last_at.map_or(event.at, |last| last.max(event.at));
+            pending.last_at = Some(event.at);
+            pending.said += 1;
+            pending.touched = true;
+            pending.events.push(event);
+        }
         pending.payloads.extend(payload);
+        pending.spent.extend(spent);
     }
 
     /// How many events the run has, those included that wait to be written.
@@ -153,6 +168,7 @@ impl Journal {
             events: std::mem::take(&mut pending.events),
             change: change.or(next),
             payloads: std::mem::take(&mut pending.payloads),
+            spent: std::mem::take(&mut pending.spent),
             ..Append::new(self.lease.clone(), pending.handed)
         };
         pending.handed = pending.said;

@@ -34,8 +34,11 @@
 //! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
 
 mod agent_task;
+mod attempts;
 mod background;
+mod breaker;
 pub mod bridge;
+mod budget;
 mod builder;
 mod core;
 mod dispatcher;
@@ -60,6 +63,7 @@ mod redact;
 mod replay;
 mod request;
 mod resume;
+mod retry;
 mod stream;
 mod tool_dispatcher;
 mod tools;

@@ -7,7 +7,7 @@ use insula_infra::{Claimed, Lease, NewRun, RunHeader};
 use insula_registry::AgentClass;
 
 use crate::{
-    core::RunCore, events::Shown, history::History, journal::Journal, machine::Happened, platform::Platform,
+    budget, core::RunCore, events::Shown, history::History, journal::Journal, machine::Happened, platform::Platform,
     replay::Recorded,
 };
 
@@ -39,13 +39,17 @@ pub(crate) fn open_journal(
     now: Timestamp,
 ) -> Opened {
     let (queue, clock) = (Arc::clone(&platform.backend.queue), Arc::clone(&platform.clock));
+    let mut options = None;
     let parent = match origin {
         Origin::Queue(claimed, recorded, runnable) => {
             let (lease, events, open) = (claimed.lease.clone(), claimed.run.events, recorded.open(now));
             let journal = Journal::resume(queue, clock, lease, events, open);
             return Opened { journal, before: before_start(&claimed, runnable), history: History::new(recorded) };
         }
-        Origin::Child(parent) => Some(parent.context.run().clone()),
+        Origin::Child(parent) => {
+            options = budget::stored(parent.meter.left());
+            Some(parent.context.run().clone())
+        }
         Origin::Caller => None,
     };
     let header = Arc::new(RunHeader {
@@ -59,6 +63,7 @@ pub(crate) fn open_journal(
     let (input, payload) = shown.stored();
     let run = NewRun {
         payload,
+        options,
         deadline: Some(now.plus(deadline.remaining())),
         ..NewRun::new(header, Arc::clone(class.version()), input, now)
     };

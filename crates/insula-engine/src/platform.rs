@@ -20,7 +20,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{Error, Limits, ToolCatalog, engines::EngineTable, lanes::Lanes, limits::Ledger};
+use crate::{Error, Limits, ToolCatalog, breaker::Breakers, engines::EngineTable, lanes::Lanes, limits::Ledger};
 
 pub(crate) struct Platform {
     pub instances: AgentInstanceFactory,
@@ -36,6 +36,8 @@ pub(crate) struct Platform {
     pub engines: EngineTable,
     pub counters: Counters,
     pub audit: AuditTrail,
+    /// What keeps failing.
+    pub breakers: Arc<Breakers>,
     /// Work that outlives handles: leases, claims, sweeps.
     pub background: Background,
 }

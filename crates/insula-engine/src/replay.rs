@@ -1,14 +1,15 @@
 //! What a run's journal says that has happened, by each call's place in the order of calls. Pure: entries in, record out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use insula_agent::{Effect, ToolFailure};
-use insula_context::Timestamp;
+use insula_context::{Amounts, Timestamp, Unit};
 use insula_infra::{EventType, JournalEntry, PayloadHash, RawJson, WaitFor};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    budget,
     events::{self, CallKind, Ended, ToolStatus, Why},
     journal::Open,
 };
@@ -24,6 +25,17 @@ pub(crate) struct Recorded {
     pub customs: u64,
     pub tool_calls: u64,
     pub steps: u64,
+    /// What its calls and its children have cost.
+    pub spent: Amounts,
+    /// Which budgets it was said of that they are nearly spent.
+    pub warned: Vec<Warned>,
+}
+
+/// An account of which it was said that it is nearly spent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Warned {
+    pub holder: String,
+    pub unit: Unit,
 }
 
 /// One call that was made before.
@@ -79,6 +91,9 @@ struct Completed {
     status: ToolStatus,
     result: Option<RawJson>,
     error: Option<String>,
+    spent: Option<Amounts>,
+    #[serde(default)]
+    duration_ms: f64,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +103,7 @@ struct Stepped {
     #[serde(default)]
     kind: CallKind,
     result: RawJson,
+    spent: Option<Amounts>,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +140,7 @@ impl Recorded {
             EventType::ToolExecuting => self.executing(parse(&entry.data)?)?,
             EventType::ToolCompleted => self.completed(parse(&entry.data)?, entry)?,
             EventType::StepCompleted => self.stepped(parse(&entry.data)?, entry)?,
+            EventType::BudgetWarning => self.warned.push(parse(&entry.data)?),
             EventType::AgentWaiting => self.waiting(&parse(&entry.data)?),
             EventType::AgentResumed => self.resumed(&parse(&entry.data)?, entry)?,
             _ => {}
@@ -140,6 +157,7 @@ impl Recorded {
     }
 
     fn completed(&mut self, said: Completed, entry: &JournalEntry) -> Result<(), String> {
+        self.spent = self.spent.plus(cost(&said, entry)).plus(said.spent.unwrap_or_default());
         let past = match (said.status, &entry.journal) {
             (ToolStatus::Ok, _) => gave(said.result.as_ref(), entry)?,
             (ToolStatus::Aborted, _) => Past::GivenUp,
@@ -154,6 +172,7 @@ impl Recorded {
         // A wait has said before what it waits for.
         let kind = self.calls.get(&said.index).map_or(said.kind, |call| call.kind);
         self.steps += 1;
+        self.spent = self.spent.plus(said.spent.unwrap_or_default());
         self.enter(said.index, kind, said.name, gave(Some(&said.result), entry)?);
         Ok(())
     }
@@ -186,6 +205,16 @@ impl Recorded {
 
 fn parse<T: DeserializeOwned>(data: &RawJson) -> Result<T, String> {
     serde_json::from_str(data.get()).map_err(|error| error.to_string())
+}
+
+/// What a call cost beside what its tool has reported, as it was counted when it ended.
+fn cost(said: &Completed, entry: &JournalEntry) -> Amounts {
+    if said.status == ToolStatus::Unknown {
+        return Amounts::default();
+    }
+    let whole = entry.journal.as_ref().filter(|_| said.status == ToolStatus::Ok);
+    let bytes = whole.map(|whole| whole.get().len()).or_else(|| said.result.as_ref().map(events::bytes_of));
+    budget::counted(bytes.unwrap_or(0), Duration::from_secs_f64(said.duration_ms.max(0.0) / 1e3))
 }
 
 /// The whole value: what only the engine sees, where readers see less.

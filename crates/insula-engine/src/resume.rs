@@ -3,8 +3,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use insula_agent::{CallSite, Error as AgentError};
-use insula_context::{CancelReason, RunId};
-use insula_infra::{Claimed, RunRecord, RunStatus};
+use insula_context::{Amounts, CancelReason, RunId};
+use insula_infra::{Claimed, EventType, RunRecord, RunStatus};
 use insula_registry::AgentClass;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -102,6 +102,17 @@ pub(crate) async fn child(run: &Arc<RunCore>, site: &CallSite, id: &RunId) -> Re
         stop.waits = false;
     }
     end(run, site, record).await.map(Some)
+}
+
+/// What a child has spent that ran without its parent. The parent has spent it as well.
+pub(crate) async fn spent(run: &Arc<RunCore>, child: &RunId) -> Result<Amounts, AgentError> {
+    let entries = run.platform.backend.queue.recorded(run.context.scope(), child).await;
+    let entries = entries.map_err(|error| unreadable(error.into()))?.unwrap_or_default();
+    let spent = Recorded::read(&entries).map_err(AgentError::failed)?.spent;
+    for warning in run.meter.spend(spent) {
+        run.journal.say(EventType::BudgetWarning, &warning);
+    }
+    Ok(spent)
 }
 
 async fn look(run: &RunCore, id: &RunId) -> Result<Option<RunRecord>, AgentError> {

@@ -1,135 +1,14 @@
 //! What a user and a tenant may spend: reserved before a call, settled in the append that records it.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use insula_context::{RunId, Timestamp, UserScope};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::Error;
 
-/// How much of each thing. The same shape says what is allowed, reserved and spent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Amounts {
-    /// Tokens of models.
-    pub tokens: u64,
-    /// Money, in millionths of the installation's currency.
-    pub money: u64,
-    /// Calls of tools.
-    pub tool_calls: u64,
-    /// Bytes of results.
-    pub bytes: u64,
-    /// Time of work, in milliseconds.
-    pub millis: u64,
-}
-
-/// One of the things that are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Tokens of models.
-    Tokens,
-    /// Millionths of the installation's currency.
-    Money,
-    /// Calls of tools.
-    ToolCalls,
-    /// Bytes of results.
-    Bytes,
-    /// Milliseconds of work.
-    Millis,
-}
-
-impl Unit {
-    /// Every unit.
-    pub const ALL: [Self; 5] = [Self::Tokens, Self::Money, Self::ToolCalls, Self::Bytes, Self::Millis];
-
-    /// The stored and sent word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tokens => "tokens",
-            Self::Money => "money",
-            Self::ToolCalls => "tool_calls",
-            Self::Bytes => "bytes",
-            Self::Millis => "millis",
-        }
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Amounts {
-    /// How much of one unit.
-    pub const fn of(&self, unit: Unit) -> u64 {
-        match unit {
-            Unit::Tokens => self.tokens,
-            Unit::Money => self.money,
-            Unit::ToolCalls => self.tool_calls,
-            Unit::Bytes => self.bytes,
-            Unit::Millis => self.millis,
-        }
-    }
-
-    /// Whether there is nothing.
-    pub fn is_zero(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Both together, saturating.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens.saturating_add(other.tokens),
-            money: self.money.saturating_add(other.money),
-            tool_calls: self.tool_calls.saturating_add(other.tool_calls),
-            bytes: self.bytes.saturating_add(other.bytes),
-            millis: self.millis.saturating_add(other.millis),
-        }
-    }
-}
-
-/// How much of each unit is allowed; without a limit where there is none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Ceiling {
-    /// Tokens of models.
-    pub tokens: Option<u64>,
-    /// Money, in millionths of the installation's currency.
-    pub money: Option<u64>,
-    /// Calls of tools.
-    pub tool_calls: Option<u64>,
-    /// Bytes of results.
-    pub bytes: Option<u64>,
-    /// Time of work, in milliseconds.
-    pub millis: Option<u64>,
-}
-
-impl Ceiling {
-    /// The limit of one unit.
-    pub const fn of(&self, unit: Unit) -> Option<u64> {
-        match unit {
-            Unit::Tokens => self.tokens,
-            Unit::Money => self.money,
-            Unit::ToolCalls => self.tool_calls,
-            Unit::Bytes => self.bytes,
-            Unit::Millis => self.millis,
-        }
-    }
-
-    /// Whether nothing is limited.
-    pub fn is_open(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// The first unit of which this much is more than allowed.
-    pub fn exceeded_by(&self, amounts: &Amounts) -> Option<Unit> {
-        Unit::ALL.into_iter().find(|unit| self.of(*unit).is_some_and(|limit| amounts.of(*unit) > limit))
-    }
-}
+pub use insula_context::{Amounts, Ceiling, Unit};
 
 /// Whose account is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
