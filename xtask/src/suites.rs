@@ -36,6 +36,7 @@ pub(crate) const SUITES: &[Suite] = &[
     module("factory"),
     module("engine"),
     module("durability"),
+    module("limits"),
     module("events"),
     module("tools"),
     module("pipelines"),

@@ -158,9 +158,9 @@ pub enum ToolFailure {
         retry_after: Duration,
     },
     /// The call would have cost more than may be spent. Nothing was called, and the run ends.
-    #[error("was not called: {holder} may spend {limit} {unit} and no more{}", Later(*retry_after))]
+    #[error("was not called: the {holder} may spend {limit} {unit} and no more{}", Later(*retry_after))]
     Budget {
-        /// Whose limit it is: `the run`, `the run above it`, `the user`, `the tenant`.
+        /// Whose limit it is: `run`, `parent run`, `user` or `tenant`.
         holder: String,
         /// Of what.
         unit: Unit,

@@ -146,8 +146,15 @@ impl Meter {
 
     /// The run, and as many in all as have run out, end with this.
     fn refuse(&self, tool: &str, failure: &ToolFailure, levels: usize) {
-        for (_, meter) in self.chain().take(levels) {
-            meter.book().refused.get_or_insert_with(|| (tool.to_owned(), failure.clone()));
+        for (level, (_, meter)) in (1..).zip(self.chain()).take(levels) {
+            let mut failure = failure.clone();
+            // What a call of a child is told of as its parent's limit is the parent's own.
+            if let ToolFailure::Budget { holder, .. } = &mut failure
+                && level == levels
+            {
+                "run".clone_into(holder);
+            }
+            meter.book().refused.get_or_insert_with(|| (tool.to_owned(), failure));
         }
     }
 

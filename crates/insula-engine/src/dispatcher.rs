@@ -159,7 +159,7 @@ impl Guard {
     /// Says that the call begins. A call that somebody outside can see begins only when that is durable.
     async fn open(run: &Arc<RunCore>, tool: &dyn Tool, site: &CallSite, arguments: &Value) -> Result<Self, Error> {
         let since = run.platform.clock.now();
-        let open = Open::new(site.index, &site.name, since);
+        let open = run.history.recorded().call(site.index, &site.name, since);
         let shown = events::show("the arguments", arguments).map_err(unspeakable)?;
         let said =
             ToolExecuting { call_id: &open.id, tool: &open.tool, arguments: &shown.shown, effect: tool.spec().effect };
@@ -175,7 +175,7 @@ impl Guard {
 
     /// The guard of a call that has begun before the worker was lost. The run's journal knows it as open.
     fn take_over(run: &Arc<RunCore>, site: &CallSite) -> Self {
-        let open = Open::new(site.index, &site.name, run.platform.clock.now());
+        let open = run.history.recorded().call(site.index, &site.name, run.platform.clock.now());
         Self { run: Arc::clone(run), open, charge: None, attempts: 1, said: false }
     }
 

@@ -178,6 +178,17 @@ pub(crate) struct Waiting<'a> {
     pub until: Option<Timestamp>,
 }
 
+/// `agent_waiting` of a run that failed and begins again from the top.
+#[derive(Serialize)]
+pub(crate) struct Retrying<'a> {
+    pub waiting_for: &'a str,
+    /// Which attempt is waited for; the first was 1.
+    pub attempt: u32,
+    /// Why the one before has failed.
+    pub error: &'a str,
+    pub until: Timestamp,
+}
+
 /// `agent_resumed`.
 #[derive(Serialize)]
 pub(crate) struct Resumed {

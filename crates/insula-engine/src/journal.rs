@@ -61,6 +61,11 @@ impl Open {
     pub(crate) fn new(index: u32, tool: &str, since: Timestamp) -> Self {
         Self { id: format!("c{index}"), tool: tool.to_owned(), index, since }
     }
+
+    /// As [`Open::new`], for a call that had its end in an earlier attempt of its run.
+    pub(crate) fn in_attempt(attempt: u32, index: u32, tool: &str, since: Timestamp) -> Self {
+        Self { id: format!("c{index}.{attempt}"), tool: tool.to_owned(), index, since }
+    }
 }
 
 impl Journal {

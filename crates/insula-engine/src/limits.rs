@@ -61,7 +61,8 @@ pub(crate) type LimitsOf = Arc<dyn Fn(&UserScope) -> Option<Limits> + Send + Syn
 impl Limits {
     fn allowances(&self) -> Vec<Allowance> {
         let both = [(Holder::User, self.user_allowance), (Holder::Tenant, self.tenant_allowance)];
-        let given = both.into_iter().filter_map(|(holder, given)| given.map(|(ceiling, window)| (holder, ceiling, window)));
+        let given =
+            both.into_iter().filter_map(|(holder, given)| given.map(|(ceiling, window)| (holder, ceiling, window)));
         given.map(|(holder, ceiling, window)| Allowance { holder, ceiling, window }).collect()
     }
 }

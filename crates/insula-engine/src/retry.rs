@@ -4,8 +4,14 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use insula_agent::{Effect, Error as AgentError, Jitter, RetryPolicy};
+use insula_context::{Deadline, Timestamp};
+use insula_infra::{EventType, NewEvent, WaitFor};
 
-use crate::core::RunCore;
+use crate::{
+    core::RunCore,
+    events::{self, Retrying},
+    redact,
+};
 
 /// What has been tried so far.
 #[derive(Debug, Clone, Copy)]
@@ -39,13 +45,23 @@ pub(crate) const fn may_repeat(effect: Effect, error: &AgentError) -> bool {
     }
 }
 
-/// How long a run that failed waits until it begins again from the top; `None` when it has failed for good. `attempts`
-/// counts how often it was begun from the top.
-pub(crate) fn of_run(run: &RunCore, attempts: u32, error: &AgentError) -> Option<Duration> {
+/// How long a run that failed waits until it begins again from the top; `None` when it has failed for good. `elapsed` is
+/// the time since the run was accepted.
+#[expect(dead_code, reason = "a run that begins again is parked meanwhile, and what parks runs is built beside this")]
+pub(crate) fn of_run(run: &RunCore, error: &AgentError, elapsed: Duration) -> Option<Duration> {
     let policy = run.class.retry_policy()?;
-    let elapsed = run.age();
-    let tried = Tried { attempts, elapsed, remaining: run.allowed.saturating_sub(elapsed) };
-    after(policy, tried, error, seed(run))
+    let attempts = run.history.recorded().retries + 1;
+    let remaining = run.context.deadline().map_or(Duration::MAX, Deadline::remaining);
+    after(policy, Tried { attempts, elapsed, remaining }, error, seed(run))
+}
+
+/// `agent_waiting` of a run that begins again from the top. What is recorded after it belongs to the next attempt.
+#[expect(dead_code, reason = "as above")]
+pub(crate) fn waiting(run: &RunCore, error: &AgentError, until: Timestamp) -> NewEvent {
+    let error = redact::message(&error.to_string());
+    let attempt = run.history.recorded().retries + 2;
+    let said = Retrying { waiting_for: WaitFor::Timer.as_str(), attempt, error: &error, until };
+    events::event(EventType::AgentWaiting, run.platform.clock.now(), &said)
 }
 
 /// Randomness for the jitter, from the engine's own source.

@@ -18,6 +18,7 @@ mod example;
 mod factory;
 mod failure;
 mod isolation;
+mod limits;
 mod pipelines;
 mod registry;
 mod storage;

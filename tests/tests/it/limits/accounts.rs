@@ -1,0 +1,1 @@
+//! Allowances of users and tenants.
