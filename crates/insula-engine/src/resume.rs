@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use insula_agent::{CallSite, Error as AgentError};
 use insula_context::{Amounts, CancelReason, RunId};
-use insula_infra::{Claimed, EventType, JournalEntry, RunRecord, RunStatus};
+use insula_infra::{Claimed, EventType, RunRecord, RunStatus};
 use insula_registry::AgentClass;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -19,9 +19,6 @@ use crate::{
     redact,
     replay::{Past, Recorded},
 };
-
-/// How many events are read at once.
-const PAGE: usize = 500;
 
 /// What a claimed run is started with.
 #[derive(Default)]
@@ -109,15 +106,8 @@ pub(crate) async fn child(run: &Arc<RunCore>, site: &CallSite, id: &RunId) -> Re
 
 /// What a child has spent that ran without its parent. The parent has spent it as well.
 pub(crate) async fn spent(run: &Arc<RunCore>, child: &RunId) -> Result<Amounts, AgentError> {
-    let (log, scope) = (&run.platform.backend.log, run.context.scope());
-    let (mut entries, mut after) = (Vec::new(), 0);
-    loop {
-        let page = log.run_events(scope, child, after, PAGE).await.map_err(|error| unreadable(error.into()))?;
-        let events = page.map(|page| page.events).unwrap_or_default();
-        let Some(last) = events.last() else { break };
-        after = last.seq;
-        entries.extend(events.into_iter().map(|said| JournalEntry { kind: said.kind, data: said.data, journal: None }));
-    }
+    let entries = run.platform.backend.queue.recorded(run.context.scope(), child).await;
+    let entries = entries.map_err(|error| unreadable(error.into()))?.unwrap_or_default();
     let spent = Recorded::read(&entries).map_err(AgentError::failed)?.spent;
     for warning in run.meter.spend(spent) {
         run.journal.say(EventType::BudgetWarning, &warning);
