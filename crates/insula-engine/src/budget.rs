@@ -5,20 +5,22 @@
 //! only where an allowance is configured.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use insula_agent::{SpentSoFar, ToolFailure};
-use insula_context::{Amounts, Ceiling, Timestamp, Unit};
-use insula_infra::{Claimed, EventType, Holder, NewEvent, RawJson, Reservation, Reserved, Spent};
+use insula_context::{Amounts, Ceiling, RunId, Timestamp, Unit};
+use insula_infra::{Claimed, EventType, Holder, NewEvent, Reservation, Reserved, Spent};
 use insula_registry::AgentClass;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     core::RunCore,
     events,
     journal::Open,
+    options::RunOptions,
     origin::Origin,
     redact,
     replay::{Recorded, Warned},
@@ -38,6 +40,8 @@ struct Book {
     reserved: Amounts,
     /// Whose account is nearly spent, and of what: said once each.
     warned: Vec<Warned>,
+    /// What children have spent that went elsewhere, as far as it is counted here.
+    elsewhere: HashMap<RunId, Amounts>,
     /// The first call that was refused. The run ends with that, whatever its agent makes of it.
     refused: Option<(String, ToolFailure)>,
 }
@@ -52,22 +56,9 @@ pub(crate) struct Warning {
     pub limit: u64,
 }
 
-/// What is kept with a run's row of its budget.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Kept {
-    budget: Ceiling,
-}
-
-/// A budget as it is kept with a run; `None` when there is none.
-pub(crate) fn stored(budget: Ceiling) -> Option<RawJson> {
-    if budget.is_open() { None } else { events::raw("the budget", &Kept { budget }).ok() }
-}
-
-/// The budget that was asked for when a run was submitted.
+/// The budget that was asked for when a run was made.
 fn asked(claimed: &Claimed) -> Ceiling {
-    let kept = claimed.options.as_ref().and_then(|text| serde_json::from_str::<Kept>(text.get()).ok());
-    kept.unwrap_or_default().budget
+    RunOptions::read(claimed.options.as_ref()).unwrap_or_default().budget
 }
 
 /// The meter of a run that begins here, with what it has spent before it came.
@@ -161,6 +152,17 @@ impl Meter {
     /// Books what was spent, and says what is nearly spent by now and was not before.
     pub(crate) fn spend(&self, amounts: Amounts) -> Vec<Warning> {
         self.chain().flat_map(|(holder, meter)| meter.book_own(holder, amounts, Amounts::default())).collect()
+    }
+
+    /// Takes note that a child goes on elsewhere. What it has spent so far was counted as it was spent.
+    pub(crate) fn child_left(&self, child: &RunId, spent: Amounts) {
+        self.book().elsewhere.insert(child.clone(), spent);
+    }
+
+    /// Books what a child has spent that ended elsewhere.
+    pub(crate) fn child_ended(&self, child: &RunId, spent: Amounts) -> Vec<Warning> {
+        let counted = self.book().elsewhere.remove(child).unwrap_or_default();
+        self.spend(spent.minus(counted))
     }
 
     fn book_own(&self, holder: &'static str, spent: Amounts, reserved: Amounts) -> Vec<Warning> {

@@ -69,5 +69,6 @@ impl RunStore for Store {
 pub(super) fn passes(filter: &RunFilter, run: &RunRecord) -> bool {
     filter.thread.as_ref().is_none_or(|thread| *thread == run.header.thread)
         && filter.status.is_none_or(|status| status == run.status)
+        && filter.parent.as_ref().is_none_or(|parent| Some(parent) == run.header.parent.as_ref())
         && filter.agent.as_ref().is_none_or(|agent| **agent == *run.header.agent)
 }
