@@ -143,10 +143,10 @@ pub struct Usage {
     /// Events of the run, the last one included.
     pub events: u64,
     /// Tokens of models, those of its children included.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub tokens: u64,
     /// Money in millionths of the installation's currency, that of its children included.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub money: u64,
 }
 
