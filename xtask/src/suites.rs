@@ -37,6 +37,7 @@ pub(crate) const SUITES: &[Suite] = &[
     module("engine"),
     module("durability"),
     module("archive"),
+    module("limits"),
     module("events"),
     module("tools"),
     module("pipelines"),

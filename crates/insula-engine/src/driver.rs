@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     Error, Outcome,
     agent_task::{AgentEnd, Leaving, gone, leave, poll_agent},
-    children,
+    budget, children,
     core::RunCore,
     dispatcher,
     ending::{errored, round, terminal},
@@ -125,9 +125,10 @@ impl Driver {
     /// Enters the run into what this process holds. Nothing is written yet.
     fn admit(job: Job) -> Result<Self, Error> {
         let Job { platform, account, context, class, instance, input, origin, report } = job;
+        let run_time = account.run_time(&class);
         let asked = context.deadline();
-        let (context, canceller) = context.narrow(Some(Deadline::after(platform.limits().run_time)));
-        let deadline = context.deadline().unwrap_or_else(|| Deadline::after(platform.limits().run_time));
+        let (context, canceller) = context.narrow(Some(Deadline::after(run_time)));
+        let deadline = context.deadline().unwrap_or_else(|| Deadline::after(run_time));
         let waits = Arc::<Waits>::default();
         // A run that somebody waits for in this process ends with it.
         let leaving = matches!(origin, Origin::Queue(..)).then(|| Arc::clone(&waits));
@@ -142,6 +143,7 @@ impl Driver {
             Origin::Queue(..) => (Turn::Accepted, None),
             Origin::Child(parent) => (Turn::Parents, Some(Arc::clone(parent))),
         };
+        let meter = budget::open(&class, &origin);
         let Opened { journal, before, history, due } =
             open_journal(&platform, &context, &class, &shown, asked, origin, now);
         entered.keep();
@@ -154,6 +156,7 @@ impl Driver {
             journal,
             waits,
             history,
+            meter,
             now,
             deadline.remaining(),
         );
@@ -204,6 +207,9 @@ impl Driver {
             written => written?,
         }
         if self.run.phase() == Phase::Left {
+            if let Some(parent) = &self.parent {
+                parent.meter.child_left(self.run.context.run(), self.run.meter.spent());
+            }
             return Ok(Driven::Left(self.leave_behind()));
         }
         self.finish().map(Driven::Ended)
@@ -257,7 +263,7 @@ impl Driver {
     /// Waits for this run's turn, in the order in which its user's runs came.
     async fn turn(&mut self) -> Result<Happened, Error> {
         if self.turn != Turn::Parents {
-            self.permit = match self.run.account.try_run() {
+            self.permit = match self.run.account.try_run(&self.run.class) {
                 Some(permit) => Some(permit),
                 None => Some(stand_in_line(&self.run, self.turn).await?),
             };
@@ -275,6 +281,10 @@ impl Driver {
         // Also of an agent that made nothing of it.
         if let Err(diverged) = self.run.history.agrees() {
             return Ok(errored(&diverged));
+        }
+        // Also of an agent that makes nothing of a call that was refused.
+        if let Some(message) = self.run.meter.overspent() {
+            return Ok(Happened::Errored { reason: FailReason::Budget, message, cause: None });
         }
         Ok(match end {
             Some(AgentEnd::Returned(Ok(result))) => Happened::Returned(result),
@@ -450,6 +460,7 @@ impl Driver {
             agent: run.class.name().to_string(),
             end: ending.into(),
             usage: run.usage(0),
+            spent: run.meter.spent(),
             duration: run.age(),
         };
         if let Some(report) = self.report.take() {
@@ -502,7 +513,7 @@ const fn urgency(wait: &WaitFor) -> u8 {
 
 async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
     let _place = if turn == Turn::Accepted { run.account.wait_anyway() } else { run.account.wait()? };
-    let permit = run.account.run();
+    let permit = run.account.run(&run.class);
     tokio::pin!(permit);
     if let Ok(permit) = tokio::time::timeout(QUEUE_NOTICE, &mut permit).await {
         return permit;

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     AnswerTo, Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge,
-    background, engine::EngineCore, events, inbox, platform::Platform,
+    background, engine::EngineCore, events, inbox, options::RunOptions, platform::Platform,
 };
 
 /// Makes engines, one for each user and run, on shared infrastructure. A clone is the same factory with the same limits.
@@ -70,12 +70,15 @@ impl ExecutionEngineFactory {
     /// queue from then on.
     ///
     /// # Errors
-    /// [`Error::Factory`] when the class is unknown or lacks something, [`Error::Input`], [`Error::Storage`].
+    /// [`Error::Factory`] when the class is unknown or lacks something, [`Error::Input`], [`Error::Limit`] when the user has
+    /// submitted too many, [`Error::Storage`].
     pub async fn submit(&self, scope: &UserScope, request: RunRequest) -> Result<RunId, Error> {
         self.open()?;
         let platform = &self.platform;
         let class = platform.instances.check(&request.agent, scope)?;
         platform.instances.registry().check_input(class.name(), &request.input).map_err(Error::Input)?;
+        let account = platform.ledger.account(scope);
+        account.take_run(&*platform.backend.quota).await?;
         let now = platform.clock.now();
         let run = request.run.unwrap_or_else(|| RunId::generate(&*platform.ids));
         let header = Arc::new(RunHeader {
@@ -90,6 +93,7 @@ impl ExecutionEngineFactory {
             payload,
             deadline: request.timeout.map(|timeout| now.plus(timeout)),
             policy: Some(ThreadPolicy::Enqueue),
+            options: RunOptions { budget: request.budget, ..RunOptions::default() }.stored(),
             ..NewRun::new(header, Arc::clone(class.version()), input, now)
         };
         let submitted = platform.backend.queue.submit(new, request.idempotency_key.as_deref()).await?;

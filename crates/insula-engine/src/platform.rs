@@ -20,7 +20,9 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{Error, Limits, ToolCatalog, engines::EngineTable, lanes::Lanes, limits::Ledger, waits::Waits};
+use crate::{
+    Error, Limits, ToolCatalog, breaker::Breakers, engines::EngineTable, lanes::Lanes, limits::Ledger, waits::Waits,
+};
 
 pub(crate) struct Platform {
     pub instances: AgentInstanceFactory,
@@ -36,6 +38,8 @@ pub(crate) struct Platform {
     pub engines: EngineTable,
     pub counters: Counters,
     pub audit: AuditTrail,
+    /// What keeps failing.
+    pub breakers: Arc<Breakers>,
     /// Work that outlives handles: leases, claims, sweeps.
     pub background: Background,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use insula_context::{RunId, ThreadId};
+use insula_context::{Ceiling, RunId, ThreadId};
 use serde_json::Value;
 
 /// A run that is handed to the queue.
@@ -14,12 +14,14 @@ pub struct RunRequest {
     pub(crate) run: Option<RunId>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotency_key: Option<String>,
+    pub(crate) budget: Ceiling,
 }
 
 impl RunRequest {
     /// A run of an agent class, in a thread of its own.
     pub fn new(agent: impl Into<String>, input: Value) -> Self {
-        Self { agent: agent.into(), input, thread: None, run: None, timeout: None, idempotency_key: None }
+        let (thread, run, timeout, idempotency_key, budget) = Default::default();
+        Self { agent: agent.into(), input, thread, run, timeout, idempotency_key, budget }
     }
 
     /// In this conversation.
@@ -40,6 +42,13 @@ impl RunRequest {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// To spend no more than this, its children included. Where its class has a lower budget, that one counts.
+    #[must_use]
+    pub fn budget(mut self, budget: Ceiling) -> Self {
+        self.budget = budget;
         self
     }
 

@@ -19,6 +19,7 @@ mod example;
 mod factory;
 mod failure;
 mod isolation;
+mod limits;
 mod pipelines;
 mod registry;
 mod storage;

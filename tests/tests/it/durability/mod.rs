@@ -3,6 +3,7 @@
 mod differences;
 mod killed;
 mod prefixes;
+mod spending;
 mod story;
 mod tape;
 mod waits;

@@ -158,6 +158,9 @@ fn without_accidents(kind: EventType, mut data: Value) -> Value {
     for field in ["duration_ms", "marker", "until"] {
         fields.remove(field);
     }
+    if let Some(spent) = fields.get_mut("spent").and_then(Value::as_object_mut) {
+        spent.remove("millis");
+    }
     if kind == EventType::AgentCompleted {
         // Held against the agent's own result elsewhere.
         fields.remove("result");
