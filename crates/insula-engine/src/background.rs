@@ -17,6 +17,7 @@ use crate::{
     origin::Origin,
     platform::Platform,
     resume::{self, Restored},
+    schedules,
 };
 
 /// How long a lost wake-up can delay anything here.
@@ -32,7 +33,7 @@ pub(crate) fn start(platform: &Arc<Platform>) {
 }
 
 async fn tend(platform: Weak<Platform>) {
-    let (mut renewed, mut swept): (Option<Instant>, Option<Instant>) = (None, None);
+    let (mut renewed, mut swept, mut fired): (Option<Instant>, Option<Instant>, Option<Instant>) = (None, None, None);
     loop {
         let wake = {
             let Some(platform) = platform.upgrade() else { return };
@@ -44,6 +45,9 @@ async fn tend(platform: Weak<Platform>) {
             }
             if due(&mut swept, SWEEP) {
                 sweep(&platform);
+            }
+            if due(&mut fired, TICK) {
+                schedules::fire(&platform);
             }
             obey_stops(&platform).await;
             claim(&platform).await;

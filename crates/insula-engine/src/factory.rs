@@ -7,22 +7,19 @@ use std::{
 
 use insula_context::{CancelReason, Deadline, RunId, ThreadId, UserExecutionContext, UserScope};
 use insula_factory::{AgentInstanceFactory, IsolationReport};
-use insula_infra::{
-    Backend, CancelRequest, ComponentHealth, NewRun, PayloadHash, RawJson, RunHeader, RunRecord, Submitted,
-    ThreadPolicy,
-};
+use insula_infra::{Backend, CancelRequest, ComponentHealth, PayloadHash, RawJson, RunFilter, RunRecord};
 use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
 use crate::{
     Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge, background,
-    engine::EngineCore, events, platform::Platform,
+    engine::EngineCore, events, platform::Platform, submission,
 };
 
 /// Makes engines, one for each user and run, on shared infrastructure. A clone is the same factory with the same limits.
 #[derive(Clone)]
 pub struct ExecutionEngineFactory {
-    platform: Arc<Platform>,
+    pub(crate) platform: Arc<Platform>,
 }
 
 impl ExecutionEngineFactory {
@@ -70,35 +67,21 @@ impl ExecutionEngineFactory {
     /// queue from then on.
     ///
     /// # Errors
-    /// [`Error::Factory`] when the class is unknown or lacks something, [`Error::Input`], [`Error::Storage`].
+    /// [`Error::Factory`] when the class is unknown or lacks something, [`Error::Input`], [`Error::Limit`] when the user
+    /// has as many queued runs as allowed, [`Error::ThreadBusy`] when it was to be refused then, [`Error::Storage`].
     pub async fn submit(&self, scope: &UserScope, request: RunRequest) -> Result<RunId, Error> {
-        self.open()?;
-        let platform = &self.platform;
-        let class = platform.instances.check(&request.agent, scope)?;
-        platform.instances.registry().check_input(class.name(), &request.input).map_err(Error::Input)?;
-        let now = platform.clock.now();
-        let run = request.run.unwrap_or_else(|| RunId::generate(&*platform.ids));
-        let header = Arc::new(RunHeader {
-            scope: scope.clone(),
-            thread: request.thread.unwrap_or_else(|| ThreadId::generate(&*platform.ids)),
-            run: run.clone(),
-            parent: None,
-            agent: Arc::clone(class.name()),
-        });
-        let allowed = request.timeout.map_or(platform.limits().run_time, |t| t.min(platform.limits().run_time));
-        let (input, payload) = events::show("the input", &request.input)?.stored();
-        let new = NewRun {
-            payload,
-            deadline: Some(now.plus(allowed)),
-            policy: Some(ThreadPolicy::Enqueue),
-            ..NewRun::new(header, Arc::clone(class.version()), input, now)
-        };
-        let submitted = platform.backend.queue.submit(new, request.idempotency_key.as_deref()).await?;
+        let run = self.enqueue(scope, request).await?;
         self.work();
-        Ok(match submitted {
-            Submitted::New => run,
-            Submitted::Known(known) => known.header.run.clone(),
-        })
+        Ok(run)
+    }
+
+    /// As [`ExecutionEngineFactory::submit`], and leaves it to others to work on the queue.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn enqueue(&self, scope: &UserScope, request: RunRequest) -> Result<RunId, Error> {
+        self.open()?;
+        submission::submit(&self.platform, scope, request).await
     }
 
     /// Makes this process work on the queue, also on runs that others submitted or left behind. Needs a tokio runtime.
@@ -132,6 +115,26 @@ impl ExecutionEngineFactory {
     /// [`Error::Storage`] when the store does not answer.
     pub async fn cancel(&self, scope: &UserScope, run: &RunId, reason: CancelReason) -> Result<CancelRequest, Error> {
         cancel(&self.platform, scope, run, reason).await
+    }
+
+    /// Asks to stop every run of the filter that has not ended, wherever it is, in one write. Says which those are.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the store does not answer.
+    pub async fn cancel_all(
+        &self,
+        scope: &UserScope,
+        filter: &RunFilter,
+        reason: CancelReason,
+    ) -> Result<Vec<RunId>, Error> {
+        let platform = &self.platform;
+        let runs = platform.backend.runs.request_cancel_all(scope, filter, reason.clone()).await?;
+        // Those of this process need not wait until it reads the wish.
+        for run in &runs {
+            platform.live.cancel(scope, run, reason.clone());
+        }
+        platform.background.wake.notify_one();
+        Ok(runs)
     }
 
     /// Answers the oldest open question of a run in this process. `false` when there is none.
@@ -228,7 +231,7 @@ impl ExecutionEngineFactory {
         }
     }
 
-    fn open(&self) -> Result<(), Error> {
+    pub(crate) fn open(&self) -> Result<(), Error> {
         if self.platform.background.closed.load(Ordering::Acquire) { Err(Error::ShutDown) } else { Ok(()) }
     }
 }

@@ -31,7 +31,8 @@
 //!
 //! In reading order: `factory` and `engine` (the two handles), `machine` (what a run may do), `driver` (who does it),
 //! `journal` (how it gets into the log), `replay`, `history` and `resume` (how a run goes on after its worker was lost), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
-//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
+//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `submission` (the way into the
+//! queue), [`schedules`] (the calendar), `inbox` (questions and answers), `background`.
 
 mod agent_task;
 mod background;
@@ -48,6 +49,7 @@ mod events;
 mod factory;
 mod history;
 mod host;
+mod inbox;
 mod journal;
 mod lanes;
 mod limits;
@@ -60,7 +62,9 @@ mod redact;
 mod replay;
 mod request;
 mod resume;
+pub mod schedules;
 mod stream;
+mod submission;
 mod tool_dispatcher;
 mod tools;
 
@@ -70,7 +74,7 @@ pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;
 pub use factory::ExecutionEngineFactory;
-pub use insula_infra::{Backend, MemoryBackend};
+pub use insula_infra::{Backend, MemoryBackend, ThreadPolicy};
 pub use lanes::AgentThreads;
 pub use limits::Limits;
 pub use outcome::{End, Outcome, RunSummary};
@@ -80,6 +84,7 @@ pub use pipeline::{
 pub use platform::{AuditEntry, Metrics};
 pub use redact::{SECRET_KEYS, SECRET_WORDS};
 pub use request::RunRequest;
+pub use schedules::{Missed, Schedule, Scheduled};
 pub use stream::{EventStream, StreamItem};
 pub use tool_dispatcher::ToolDispatcher;
 pub use tools::{ToolCatalog, Tools};

@@ -18,7 +18,7 @@
 mod class;
 mod error;
 mod registry;
-mod schema;
+pub mod schema;
 
 pub use class::{AgentClass, Capability, Dependency};
 pub use error::{Error, Fault};
