@@ -1,10 +1,15 @@
 //! The command line.
 
+mod queue;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::CODES;
+pub(crate) use queue::{
+    AnswerArgs, CancelArgs, InboxArgs, ScheduleAddArgs, ScheduleCommand, SubmitArgs, Terms, WorkArgs,
+};
 
 /// Runs many users' AI agents on shared infrastructure, each as if the machine were theirs.
 #[derive(Debug, Parser)]
@@ -59,6 +64,19 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// The events of a run and of its children.
     Tail(TailArgs),
+    /// Hand a run to the queue, where whoever works on it picks it up.
+    Submit(SubmitArgs),
+    /// Work on the queue, on everybody's runs and schedules, until stopped.
+    Work(WorkArgs),
+    /// Stop a run, or all of a conversation or agent, wherever they are.
+    Cancel(CancelArgs),
+    /// Questions that the user's runs have asked and nobody has answered.
+    Inbox(InboxArgs),
+    /// Answer a question of a run.
+    Answer(AnswerArgs),
+    /// Runs that begin by the calendar.
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Check configuration, storage, disk, clock and agents, and say what to do.
     Doctor,
     /// Every setting, and where its value came from.

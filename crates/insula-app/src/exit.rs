@@ -115,6 +115,12 @@ impl From<insula_engine::Error> for Stop {
             Error::Input(error) => error.into(),
             Error::Factory(insula_factory::Error::Class(error)) => error.into(),
             Error::Factory(error) => Self::configuration(error.to_string()),
+            Error::Answer { .. } => {
+                Self::usage(error.to_string()).advise("`insula inbox` shows what is asked; the question is still open")
+            }
+            Error::Schedule { .. } => {
+                Self::usage(error.to_string()).advise("`insula schedule add --help` has examples")
+            }
             error => Self { cause: chain(&error), ..Self::failed(error.to_string()) },
         }
     }
