@@ -19,6 +19,7 @@ mod factory;
 mod failure;
 mod isolation;
 mod pipelines;
+mod queue;
 mod registry;
 mod storage;
 mod tools;

@@ -147,7 +147,7 @@ The fields are minute, hour, day, month and weekday, with seconds before them if
 pub(crate) struct ScheduleAddArgs {
     /// Its name.
     pub name: String,
-    /// When, as in a crontab: \"0 9 * * MON-FRI\".
+    /// When, as in a crontab: "0 9 * * MON-FRI".
     pub cron: String,
     /// The agent's name; `insula agents` lists them.
     pub agent: String,

@@ -27,12 +27,13 @@ impl Calendar {
     /// # Errors
     /// [`Error::Schedule`] with the field that cannot be read.
     pub(super) fn read(cron: &str, zone: &str) -> Result<Self, Error> {
-        let words = |error| {
+        let words = |error: croner::errors::CronError| {
             refused(
                 "cron",
                 format!(
-                    "\"{cron}\" cannot be read, {error} It has minute, hour, day, month and weekday, and seconds before \
-                     them if wanted: \"0 9 * * MON-FRI\" for example"
+                    "\"{cron}\" cannot be read ({}): it has minute, hour, day, month and weekday, and seconds before them \
+                     if wanted, as in \"0 9 * * MON-FRI\"",
+                    error.to_string().trim_end_matches('.').to_lowercase()
                 ),
             )
         };
