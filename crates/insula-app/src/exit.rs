@@ -12,7 +12,7 @@ Exit codes:
   2    the command line or the input was not understood
   3    the configuration is not valid
   4    the storage is unavailable or broken
-  5    not found: no such agent or run
+  5    not found: no such agent, run, question or schedule
   130  interrupted; what was running is cancelled";
 
 /// Why a command ends without success. The numbers are the documented exit codes.

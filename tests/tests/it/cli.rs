@@ -8,6 +8,8 @@ mod configuration;
 mod harness;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/queueing.rs"]
+mod queueing;
 #[path = "cli/running.rs"]
 mod running;
 #[path = "cli/stopping.rs"]
