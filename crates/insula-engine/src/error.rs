@@ -57,12 +57,6 @@ pub enum Error {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
-    /// An answer does not have the shape that its question asks for. The question stays open.
-    #[error("the answer is refused: {}", violations.join("; "))]
-    Answer {
-        /// Each violation with its place in the answer.
-        violations: Vec<String>,
-    },
     /// The engine, or the whole factory, was shut down.
     #[error("the engine has been shut down: create another")]
     ShutDown,
@@ -78,6 +72,12 @@ pub enum Error {
     /// A pipeline cannot be built as it is described.
     #[error(transparent)]
     Pipeline(#[from] crate::pipeline::PlanError),
+    /// The answer is none of those that the question takes. It stays open.
+    #[error("the answer does not fit the question: {}", violations.join("; "))]
+    Answer {
+        /// What is wrong with it.
+        violations: Vec<String>,
+    },
     /// A value has no JSON form.
     #[error("{what} has no JSON form: {problem}")]
     Json {

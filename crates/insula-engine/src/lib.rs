@@ -34,10 +34,12 @@
 //! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `submission` (the way into the
 //! queue), [`schedules`] (the calendar), `inbox` (questions and answers), `background`.
 
+mod afterwards;
 mod agent_task;
 mod background;
 pub mod bridge;
 mod builder;
+mod children;
 mod core;
 mod dispatcher;
 mod driver;
@@ -54,10 +56,12 @@ mod journal;
 mod lanes;
 mod limits;
 mod machine;
+mod options;
 mod origin;
 mod outcome;
 pub mod pipeline;
 mod platform;
+mod reconcile;
 mod redact;
 mod replay;
 mod request;
@@ -67,6 +71,9 @@ mod stream;
 mod submission;
 mod tool_dispatcher;
 mod tools;
+mod undo;
+mod waiting;
+mod waits;
 
 pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
 pub use builder::FactoryBuilder;
@@ -74,6 +81,7 @@ pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;
 pub use factory::ExecutionEngineFactory;
+pub use inbox::AnswerTo;
 pub use insula_infra::{Backend, MemoryBackend, ThreadPolicy};
 pub use lanes::AgentThreads;
 pub use limits::Limits;

@@ -26,6 +26,7 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
     let class = platform.instances.check(&request.agent, scope)?;
     platform.instances.registry().check_input(class.name(), &request.input).map_err(Error::Input)?;
     let (limits, now) = (platform.limits(), platform.clock.now());
+    let available_at = request.begin.time(now);
     let header = Arc::new(RunHeader {
         scope: scope.clone(),
         thread: request.thread.unwrap_or_else(|| ThreadId::generate(&*platform.ids)),
@@ -33,14 +34,12 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         parent: None,
         agent: Arc::clone(class.name()),
     });
-    let allowed = request.timeout.map_or(limits.run_time, |timeout| timeout.min(limits.run_time));
-    let available_at = request.begin.time(now);
     let (input, payload) = events::show("the input", &request.input)?.stored();
     Ok(NewRun {
         payload,
         available_at,
         // Time that it was told to wait is not its own.
-        deadline: Some(available_at.unwrap_or(now).plus(allowed)),
+        deadline: request.timeout.map(|timeout| available_at.unwrap_or(now).plus(timeout)),
         policy: Some(request.policy),
         priority: request.priority,
         weight: limits.weight,

@@ -18,8 +18,9 @@
 mod class;
 mod error;
 mod registry;
-pub mod schema;
+mod schema;
 
 pub use class::{AgentClass, Capability, Dependency};
 pub use error::{Error, Fault};
 pub use registry::{AgentClassRegistry, RegistryBuilder};
+pub use schema::violations_of;

@@ -1,4 +1,4 @@
-//! JSON Schemas: those of classes are compiled once, when the registry is frozen, and others where they are met.
+//! JSON Schemas, compiled once when the registry is frozen.
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -20,17 +20,10 @@ pub(crate) fn violations(validator: &Validator, value: &Value) -> Vec<String> {
     validator.iter_errors(value).take(TOLD).map(describe).collect()
 }
 
-/// What is wrong with a value by a schema that is not known before; nothing when it fits.
-///
-/// ```
-/// use serde_json::json;
-///
-/// let wrong = insula_registry::schema::check(&json!({"type": "integer"}), &json!("four")).unwrap();
-/// assert_eq!(wrong, [r#""four" is not of type "integer""#]);
-/// ```
+/// What is wrong with a value by a schema that is not compiled yet; nothing when it fits.
 ///
 /// # Errors
-/// With what is wrong with the schema. It must be self-contained: nothing is fetched.
-pub fn check(schema: &Value, value: &Value) -> Result<Vec<String>, String> {
-    compile(schema).map(|validator| violations(&validator, value))
+/// In words, when the schema is none.
+pub fn violations_of(schema: &Value, value: &Value) -> Result<Vec<String>, String> {
+    Ok(violations(&compile(schema)?, value))
 }

@@ -1,6 +1,7 @@
 //! `insula answer`.
 
 use insula_context::RunId;
+use insula_engine::AnswerTo;
 use insula_infra::AnswerRequest;
 use serde_json::json;
 
@@ -24,8 +25,11 @@ pub(super) async fn answer(desk: &Desk<'_>, args: AnswerArgs) -> Result<(), Stop
         return Err(nothing());
     }
     let factory = wiring::factory(&desk.settings)?;
-    let by = scope.user().to_string();
-    let outcome = factory.answer_question(&scope, &run, args.question, &value, &by).await?.ok_or_else(nothing)?;
+    let given = match args.question {
+        Some(index) => AnswerTo::question(index, value),
+        None => AnswerTo::the_oldest(value),
+    };
+    let outcome = factory.answer(&scope, &run, given.by(scope.user().as_str())).await?.ok_or_else(nothing)?;
     if desk.output.json {
         desk.output.json(&json!({"run_id": run, "answer": outcome}))?;
     }

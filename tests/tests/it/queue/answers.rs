@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use insula_agent::Question;
 use insula_context::{RandomIds, RunId, UserScope};
-use insula_engine::{Error, RunRequest};
+use insula_engine::{AnswerTo, Error, RunRequest};
 use insula_infra::{
     AnswerRequest, Append, Backend, Claimed, EventType, NewEvent, NewQuestion, PageRequest, RunChange, WaitFor,
     WorkerId,
@@ -50,12 +50,12 @@ on_every_backend! {
         let ada = island.user("ada");
         let factory = island.factory();
         let run = asking(&island, &ada, &[Question::new("How many?").answered_by::<u8>()]).await;
-        let answer = async |value: Value| factory.answer_question(&ada, &run, None, &value, "ada").await;
+        let answer = async |value: Value| factory.answer(&ada, &run, AnswerTo::the_oldest(value).by("ada")).await;
         let refused = answer(json!("four")).await.unwrap_err();
         assert!(matches!(&refused, Error::Answer { violations } if violations.len() == 1), "{refused:?}");
         assert_eq!(factory.inbox(&ada, None, &PageRequest::default()).await.unwrap().items.len(), 1, "it is open");
         assert_eq!(answer(json!(4)).await.unwrap(), Some(AnswerRequest::Recorded));
-        assert_eq!(answer(json!(5)).await.unwrap(), None, "the first answer is kept");
+        assert_eq!(answer(json!(5)).await.unwrap(), None, "no question is open any more");
         let woken = claimed(island.ports()).await;
         assert_eq!((&woken.run.header.run, woken.answers.len()), (&run, 1));
         assert_eq!((woken.answers[0].answer.get(), &*woken.answers[0].by), ("4", "ada"));
@@ -67,14 +67,18 @@ on_every_backend! {
         let questions = ["first", "second", "third"].map(|text| Question::new(text).choices([text]));
         let run = asking(&island, &ada, &questions).await;
         let answer = async |index, value: &str| {
-            factory.answer_question(&ada, &run, index, &json!(value), "ada").await.unwrap()
+            let given = match index {
+                Some(index) => AnswerTo::question(index, value),
+                None => AnswerTo::the_oldest(value),
+            };
+            factory.answer(&ada, &run, given).await.unwrap()
         };
         assert_eq!(answer(Some(1), "second").await, Some(AnswerRequest::Recorded));
         assert_eq!(answer(None, "first").await, Some(AnswerRequest::Recorded));
         assert_eq!(answer(Some(7), "first").await, None, "there is no such question");
         let left = factory.inbox(&ada, Some(&run), &PageRequest::default()).await.unwrap().items;
         assert_eq!(left.iter().map(|open| open.question.index).collect::<Vec<_>>(), [2]);
-        let foreign = factory.answer_question(&ben, &run, None, &json!("third"), "ben").await.unwrap();
+        let foreign = factory.answer(&ben, &run, AnswerTo::the_oldest("third")).await.unwrap();
         assert_eq!(foreign, None, "somebody else's run is none");
     }
 }
