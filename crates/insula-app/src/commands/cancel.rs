@@ -48,7 +48,7 @@ const OBEYED: &str = "whoever holds it stops it; if nobody does, whoever works o
 async fn many(desk: &Desk<'_>, args: &CancelArgs, reason: CancelReason) -> Result<(), Stop> {
     let scope = identity::caller(&desk.settings)?;
     let thread = args.thread.as_ref().map(ThreadId::new).transpose()?;
-    let filter = RunFilter { thread, status: None, agent: args.agent.clone() };
+    let filter = RunFilter { thread, agent: args.agent.clone(), ..RunFilter::default() };
     let runs = match existing(desk)? {
         Some(factory) => factory.cancel_all(&scope, &filter, reason).await?,
         None => Vec::new(),
