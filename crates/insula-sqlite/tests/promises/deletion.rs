@@ -246,12 +246,12 @@ async fn nothing_is_left_of_what_is_forgotten_and_younger_threads_stay() {
     let mut open = create(&header("ada", "b", "open"), notes(1, 1));
     open.change = Some(RunChange::Waiting { reason: WaitFor::Timer, until: None, children: Vec::new() });
     backend.queue.append(open).await.expect("parks");
-    let fork = Fork { thread_id: thread("c"), seq: 3 };
+    let fork = Fork { thread_id: thread("a"), seq: 3 };
     backend.runs.fork_thread(&scope("ada"), &fork, &thread("f"), later).await.expect("forks").expect("there");
     assert_eq!(backend.queue.forget_before(later, 1).await.expect("forgets"), 1, "no more than asked for");
     assert_eq!(backend.queue.forget_before(later, 99).await.expect("forgets"), 1);
-    assert_eq!(threads(&backend).await, ["f", "c", "b"]);
-    let mut kept = expected(40, &["b", "c"]);
+    assert_eq!(threads(&backend).await, ["f", "b", "a"]);
+    let mut kept = expected(40, &["a", "b"]);
     kept.insert(0, "open".to_owned());
     assert_eq!(listed(&backend, &RunFilter::default(), 7).await, kept);
     let stop = insula_context::CancelReason::new("user", "enough");
@@ -280,22 +280,35 @@ async fn what_a_crash_left_half_deleted_is_not_seen_and_goes_with_the_next_delet
     let connection = Connection::open(folder.path().join("insula.db")).expect("opens");
     connection
         .execute_batch(
-            "INSERT INTO doomed SELECT thread_no, owner_no, last_run, last_pos, 0 FROM threads WHERE thread_id = 'b';
-             UPDATE threads SET prev_thread = 1 WHERE thread_id = 'c';
-             DELETE FROM threads WHERE thread_id = 'b';",
+            "INSERT INTO doomed SELECT thread_no, owner_no, last_run, last_pos, 0 FROM threads WHERE thread_id = 'c';
+             UPDATE owners SET last_thread = 2;
+             DELETE FROM threads WHERE thread_id = 'c';",
         )
         .expect("writes");
     drop(connection);
     let backend = at(&folder).open().expect("opens").into_backend();
-    assert_eq!(listed(&backend, &RunFilter::default(), 4).await, expected(5, &["a", "c"]));
-    assert!(backend.runs.run(&scope("ada"), &run("b-0")).await.expect("reads").is_none());
-    assert!(backend.log.run_events(&scope("ada"), &run("b-0"), 0, 9).await.expect("reads").is_none());
-    backend.queue.append(whole(&header("ada", "b", "new"))).await.expect("the name is free");
-    let deleted = backend.runs.delete_thread(&scope("ada"), &thread("b")).await.expect("deletes").expect("there");
+    assert_eq!(listed(&backend, &RunFilter::default(), 4).await, expected(5, &["a", "b"]));
+    assert!(backend.runs.run(&scope("ada"), &run("c-0")).await.expect("reads").is_none());
+    assert!(backend.log.run_events(&scope("ada"), &run("c-0"), 0, 9).await.expect("reads").is_none());
+    backend.queue.append(whole(&header("ada", "c", "new"))).await.expect("the name is free");
+    let deleted = backend.runs.delete_thread(&scope("ada"), &thread("c")).await.expect("deletes").expect("there");
     assert_eq!(deleted.runs, 1);
     assert_eq!(rows(&folder)["doomed"], 0);
-    assert_eq!(listed(&backend, &RunFilter::default(), 4).await, expected(5, &["a", "c"]));
+    assert_eq!(listed(&backend, &RunFilter::default(), 4).await, expected(5, &["a", "b"]));
     let deleted = backend.runs.delete_user(&scope("ada")).await.expect("deletes");
     assert_eq!((deleted.threads, deleted.runs), (2, 10));
     assert_eq!(rows(&folder), empty);
+}
+
+#[tokio::test]
+async fn a_large_deletion_is_many_small_commits() {
+    let folder = folder();
+    let sqlite = at(&folder).open().expect("opens");
+    let backend = sqlite.clone().into_backend();
+    woven(&backend, 1_200, 0).await;
+    let before = sqlite.stats().commits;
+    let deleted = backend.runs.delete_thread(&scope("ada"), &thread("b")).await.expect("deletes").expect("there");
+    assert_eq!(deleted.runs, 1_200);
+    // 1,200 runs, as many chunks of the log, and the runs of others between them.
+    assert!(sqlite.stats().commits - before >= 4, "{} commits", sqlite.stats().commits - before);
 }
