@@ -7,13 +7,13 @@ use std::{
 
 use insula_context::{RunId, Timestamp, UserScope};
 use insula_engine::{ExecutionEngineFactory, RunRequest};
-use insula_infra::RunRecord;
+use insula_infra::{EventType, RunRecord};
 use insula_registry::AgentClass;
 use serde_json::{Value, json};
 
 use crate::{
     engine::stage::class,
-    support::{Island, log::runs_of},
+    support::{Island, events_of_run, log::runs_of},
 };
 
 /// How long a run of [`Begun::class`] takes.
@@ -60,9 +60,15 @@ pub(super) async fn record(island: &Island, scope: &UserScope, run: &RunId) -> R
     island.ports().runs.run(scope, run).await.unwrap().unwrap()
 }
 
+/// When a run's agent began, as its log says.
+pub(super) async fn began(island: &Island, record: &RunRecord) -> Timestamp {
+    let log = events_of_run(island.ports(), &record.header.scope, &record.header.run).await;
+    log.iter().find(|event| event.kind == EventType::AgentStarted).expect("it has begun").at
+}
+
 /// How long a run waited for its beginning.
-pub(super) fn delay(record: &RunRecord) -> Duration {
-    record.started_at.expect("it has begun").since(record.created_at)
+pub(super) async fn delay(island: &Island, record: &RunRecord) -> Duration {
+    began(island, record).await.since(record.created_at)
 }
 
 /// When a user's runs were made, oldest first.

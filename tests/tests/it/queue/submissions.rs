@@ -8,7 +8,7 @@ use insula_engine::{Error, RunRequest};
 use insula_infra::{RunFilter, RunStatus};
 use serde_json::json;
 
-use super::stage::{delay, line_up, made, record};
+use super::stage::{began, delay, line_up, made, record};
 use crate::{
     engine::stage::{Gate, enough, held, nothing_is_left},
     support::{Gauge, Island, in_virtual_time, log::runs_of, on_every_backend, until},
@@ -29,13 +29,14 @@ in_virtual_time! {
         assert_eq!(record(&island, &ada, &late).await.status, RunStatus::Queued);
         let ended = factory.wait(&ada, &late).await.unwrap().unwrap();
         assert_eq!(ended.status, RunStatus::Completed, "{ended:?}");
-        assert!(delay(&ended) >= hour && delay(&ended) < hour + Duration::from_secs(1), "{:?}", delay(&ended));
+        let waited = delay(&island, &ended).await;
+        assert!(waited >= hour && waited < hour + Duration::from_secs(1), "{waited:?}");
         let ended = factory.wait(&ada, &later).await.unwrap().unwrap();
-        let began = ended.started_at.unwrap();
+        let began = began(&island, &ended).await;
         assert!(began >= at && began.since(at) < Duration::from_secs(1), "{began} for {at}");
         let past = factory.submit(&ada, RunRequest::new("echo", json!("past")).at(at)).await.unwrap();
         let ended = factory.wait(&ada, &past).await.unwrap().unwrap();
-        assert!(delay(&ended) < Duration::from_secs(1), "a time that has passed is now");
+        assert!(delay(&island, &ended).await < Duration::from_secs(1), "a time that has passed is now");
         nothing_is_left(&island, &[&ada]).await;
     }
 }

@@ -25,7 +25,7 @@ in_virtual_time! {
         assert!(begun.so_far().len() < 100, "there are many left");
         let run = factory.submit(&ben, RunRequest::new("begin", json!("ben"))).await.unwrap();
         all_ended(factory, &ben, std::slice::from_ref(&run)).await;
-        let waited = delay(&record(&island, &ben, &run).await);
+        let waited = delay(&island, &record(&island, &ben, &run).await).await;
         println!("the other user's run waited {waited:?}, a run takes {LENGTH:?}");
         assert!(waited < LENGTH, "{waited:?}");
         factory.shutdown(Duration::ZERO).await;
