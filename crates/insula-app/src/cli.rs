@@ -1,6 +1,7 @@
 //! The command line.
 
 mod archive;
+mod queue;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,6 +11,9 @@ pub(crate) use self::archive::{
     DeleteCommand, ExportArgs, ForkArgs, ImportArgs, ReplayArgs, RetryArgs, ThreadsArgs, ThreadsCommand,
 };
 use crate::exit::CODES;
+pub(crate) use queue::{
+    AnswerArgs, CancelArgs, InboxArgs, ScheduleAddArgs, ScheduleCommand, SubmitArgs, Terms, WorkArgs,
+};
 
 /// Runs many users' AI agents on shared infrastructure, each as if the machine were theirs.
 #[derive(Debug, Parser)]
@@ -79,6 +83,19 @@ pub(crate) enum Command {
     /// Delete a conversation, or everything of the user.
     #[command(subcommand)]
     Delete(DeleteCommand),
+    /// Hand a run to the queue, where whoever works on it picks it up.
+    Submit(SubmitArgs),
+    /// Work on the queue, on everybody's runs and schedules, until stopped.
+    Work(WorkArgs),
+    /// Stop a run, or all of a conversation or agent, wherever they are.
+    Cancel(CancelArgs),
+    /// Questions that the user's runs have asked and nobody has answered.
+    Inbox(InboxArgs),
+    /// Answer a question of a run.
+    Answer(AnswerArgs),
+    /// Runs that begin by the calendar.
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Check configuration, storage, disk, clock and agents, and say what to do.
     Doctor,
     /// Every setting, and where its value came from.

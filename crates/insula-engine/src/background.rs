@@ -18,6 +18,7 @@ use crate::{
     origin::Origin,
     platform::Platform,
     resume::{self, Restored},
+    schedules,
 };
 
 /// How long a lost wake-up can delay anything here.
@@ -33,7 +34,8 @@ pub(crate) fn start(platform: &Arc<Platform>) {
 }
 
 async fn tend(platform: Weak<Platform>) {
-    let (mut renewed, mut swept, mut forgot): (Option<Instant>, Option<Instant>, Option<Instant>) = (None, None, None);
+    let (mut renewed, mut swept): (Option<Instant>, Option<Instant>) = (None, None);
+    let (mut forgot, mut fired): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         let wake = {
             let Some(platform) = platform.upgrade() else { return };
@@ -48,6 +50,9 @@ async fn tend(platform: Weak<Platform>) {
             }
             if due(&mut forgot, keeping::LOOK) {
                 keeping::forget_old(&platform).await;
+            }
+            if due(&mut fired, TICK) {
+                schedules::fire(&platform);
             }
             heed_news(&platform).await;
             claim(&platform).await;

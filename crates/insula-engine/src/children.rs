@@ -193,7 +193,12 @@ pub(crate) async fn stop_all(run: &RunCore) {
 
 /// The id of a child: the same whenever the same call of the same run is made.
 fn id(run: &RunCore, site: &CallSite) -> Result<RunId> {
-    let hash = PayloadHash::of(format!("{}/{}", run.context.run(), site.index).as_bytes()).to_string();
+    // A run that begins again does not find the children that failed it.
+    let place = match run.history.recorded().retries {
+        0 => format!("{}/{}", run.context.run(), site.index),
+        retries => format!("{}/{}/{retries}", run.context.run(), site.index),
+    };
+    let hash = PayloadHash::of(place.as_bytes()).to_string();
     RunId::new(&hash[..32]).map_err(|error| Error::failed(error.to_string()))
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use insula_agent::{InstanceMarker, Session};
+use insula_agent::{Error as AgentError, InstanceMarker, Session};
 use insula_context::{CancelReason, Deadline, Timestamp, UserExecutionContext};
 use insula_factory::{AgentInstance, BoundResources, Gate};
 use insula_infra::{Error as InfraError, EventType, FailReason, RunChange, WaitFor};
@@ -28,8 +28,8 @@ use crate::{
     machine::{Command, Ending, Happened, Phase},
     origin::{Opened, Origin, open_journal},
     platform::Platform,
-    undo,
-    waits::{Departure, Parked, Waits},
+    retry, undo,
+    waits::{Departure, Parked, Waiting, Waits},
 };
 
 /// A run that waits longer than this for its turn says so.
@@ -135,6 +135,11 @@ impl Driver {
         platform.live.enter(context.scope(), context.run(), canceller.clone(), leaving)?;
         let entered = Entered { platform: &platform, context: &context, kept: false };
         let now = platform.clock.now();
+        // A run in pieces is as old as its first one.
+        let accepted_at = match &origin {
+            Origin::Queue(claimed, ..) => claimed.run.created_at,
+            _ => now,
+        };
         let shown = events::show("the input", &input)?;
         let (turn, parent) = match &origin {
             Origin::Caller => (Turn::Line, None),
@@ -157,7 +162,7 @@ impl Driver {
             waits,
             history,
             meter,
-            now,
+            accepted_at,
             deadline.remaining(),
         );
         let (input, shown) = (Some(input), Some(shown));
@@ -288,13 +293,23 @@ impl Driver {
         }
         Ok(match end {
             Some(AgentEnd::Returned(Ok(result))) => Happened::Returned(result),
-            Some(AgentEnd::Returned(Err(error))) => errored(&error),
+            Some(AgentEnd::Returned(Err(error))) => self.again(&error).unwrap_or_else(|| errored(&error)),
             Some(AgentEnd::Refused(error)) => {
                 Happened::Errored { reason: FailReason::Error, message: error.to_string(), cause: None }
             }
             Some(AgentEnd::Panicked(cause)) => Happened::Panicked { cause },
             None => Happened::Lost,
         })
+    }
+
+    /// Parks a run that failed until it begins again from the top, if its class says that it does.
+    fn again(&mut self, error: &AgentError) -> Option<Happened> {
+        let delay = retry::of_run(&self.run, error, self.run.age()).filter(|_| self.may_leave())?;
+        let until = self.run.platform.clock.now().plus(delay);
+        self.run.journal.add(retry::waiting(&self.run, error, until), None, |_| {});
+        self.run.journal.close();
+        self.parked = Parked::from([(0, Waiting { reason: WaitFor::Timer, until: Some(until), child: None })]);
+        Some(self.left_with(Happened::Quiet))
     }
 
     async fn carry_out(&mut self, command: Command) -> Result<(), Error> {
@@ -339,6 +354,11 @@ impl Driver {
                 None => return Happened::Woken,
             },
         };
+        self.left_with(happened)
+    }
+
+    /// Takes the run out of the live ones: a wish to stop it is the store's from now on, and one that came before counts.
+    fn left_with(&mut self, happened: Happened) -> Happened {
         self.leave_the_live();
         self.run.context.cancellation().reason().map_or(happened, Happened::Stopped)
     }

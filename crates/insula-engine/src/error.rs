@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use insula_context::{RunId, UserScope};
+use insula_context::{RunId, ThreadId, UserScope};
 use insula_infra::RunStatus;
 
 /// The engine refused something or could not do it. A run that ended badly is not an error but an
@@ -41,6 +41,22 @@ pub enum Error {
     EngineExists {
         /// The run.
         run: RunId,
+    },
+    /// Another run is under way in the thread, and the new one was to be refused then.
+    #[error("thread {thread} is busy with run {run}: wait for its end, stop it, or choose another policy")]
+    ThreadBusy {
+        /// The thread.
+        thread: ThreadId,
+        /// A run that has not ended.
+        run: RunId,
+    },
+    /// A schedule cannot be kept as it is described.
+    #[error("the schedule's {field} is refused: {problem}")]
+    Schedule {
+        /// Which part of it.
+        field: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
     },
     /// The engine, or the whole factory, was shut down.
     #[error("the engine has been shut down: create another")]
@@ -99,7 +115,7 @@ impl Error {
     /// Whether the same call may succeed later without a change.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Limit { .. } => true,
+            Self::Limit { .. } | Self::ThreadBusy { .. } => true,
             Self::Storage(error) => error.is_transient(),
             _ => false,
         }

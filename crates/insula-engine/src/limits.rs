@@ -29,6 +29,12 @@ pub struct Limits {
     pub running: usize,
     /// Runs of a user that wait for their turn in this process; more are refused.
     pub waiting: usize,
+    /// Runs of a user in the queue that nobody has begun yet; more are refused.
+    pub queued: usize,
+    /// How many of a user's runs are taken from the queue in a turn, from the next submission on.
+    pub weight: u16,
+    /// Schedules of a user; more are refused.
+    pub schedules: usize,
     /// Tool calls of a user in flight; more are refused.
     pub tool_calls: usize,
     /// Connections of a user; more are refused.
@@ -79,6 +85,9 @@ impl Default for Limits {
             engines: 100,
             running: 64,
             waiting: 10_000,
+            queued: 10_000,
+            weight: 1,
+            schedules: 1_000,
             tool_calls: 64,
             connections: 10,
             heartbeat: Duration::from_secs(15),
@@ -263,6 +272,11 @@ impl Account {
     pub(crate) fn wait_anyway(self: &Arc<Self>) -> Permit {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         Permit { account: Arc::clone(self), count: |account| &account.waiting }
+    }
+
+    /// What this user may have.
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// How many runs wait in the line.

@@ -59,6 +59,8 @@ pub(crate) struct Background {
     pub wake: Arc<Notify>,
     /// Runs from the queue that are being worked on.
     pub claimed: AtomicUsize,
+    /// Somebody looks at the calendar just now.
+    pub firing: AtomicBool,
 }
 
 /// What the process has done so far, and what it holds now.

@@ -47,7 +47,6 @@ pub(crate) const fn may_repeat(effect: Effect, error: &AgentError) -> bool {
 
 /// How long a run that failed waits until it begins again from the top; `None` when it has failed for good. `elapsed` is
 /// the time since the run was accepted.
-#[expect(dead_code, reason = "a run that begins again is parked meanwhile, and what parks runs is built beside this")]
 pub(crate) fn of_run(run: &RunCore, error: &AgentError, elapsed: Duration) -> Option<Duration> {
     let policy = run.class.retry_policy()?;
     let attempts = run.history.recorded().retries + 1;
@@ -56,7 +55,6 @@ pub(crate) fn of_run(run: &RunCore, error: &AgentError, elapsed: Duration) -> Op
 }
 
 /// `agent_waiting` of a run that begins again from the top. What is recorded after it belongs to the next attempt.
-#[expect(dead_code, reason = "as above")]
 pub(crate) fn waiting(run: &RunCore, error: &AgentError, until: Timestamp) -> NewEvent {
     let error = redact::message(&error.to_string());
     let attempt = run.history.recorded().retries + 2;

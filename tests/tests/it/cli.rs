@@ -10,6 +10,8 @@ mod harness;
 mod keeping;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/queueing.rs"]
+mod queueing;
 #[path = "cli/running.rs"]
 mod running;
 #[path = "cli/stopping.rs"]

@@ -21,6 +21,7 @@ mod failure;
 mod isolation;
 mod limits;
 mod pipelines;
+mod queue;
 mod registry;
 mod storage;
 mod tools;

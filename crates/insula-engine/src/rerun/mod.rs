@@ -111,7 +111,7 @@ impl ExecutionEngineFactory {
         let class = Arc::clone(platform.instances.check(&root.agent, scope)?);
         let tape = Arc::new(Tape::new(archive)?);
         let input = archive.whole(&root.input)?;
-        let _permit = platform.ledger.account(scope).run().await?;
+        let _permit = platform.ledger.account(scope).run(&class).await?;
         let time = TIME.min(platform.limits().run_time);
         let context = UserExecutionContext::builder(scope.clone(), root.thread.clone(), root.run.clone())
             .ids(Arc::clone(&platform.ids))
