@@ -12,7 +12,9 @@ use super::{
     store::{Shard, Store},
     thread::{Logged, Thread},
 };
-use crate::{Append, Committed, Error, EventType, NewEvent, NewQuestion, NewRun, RunChange, RunHeader, RunRecord, RunStatus};
+use crate::{
+    Append, Committed, Error, EventType, NewEvent, NewQuestion, NewRun, RunChange, RunHeader, RunRecord, RunStatus,
+};
 
 impl Store {
     /// Checks, creates if wanted, writes. Nothing has changed when it fails.
