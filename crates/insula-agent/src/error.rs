@@ -169,9 +169,6 @@ pub enum ToolFailure {
         /// Why.
         why: String,
     },
-    /// The process was lost while a call was being made that must not be repeated blindly.
-    #[error("was interrupted, and whether it took effect is not known")]
-    Unknown,
 }
 
 impl ToolFailure {

@@ -36,6 +36,14 @@ pub trait Resources: Send + Sync {
     fn cache(&self) -> Result<Arc<dyn Cache>>;
 }
 
+/// What a step begins with.
+pub enum StepStart {
+    /// It was done before, with this result.
+    Recorded(Value),
+    /// It is to be done now. The value is held while the work goes on.
+    Now(Box<dyn Send + Sync>),
+}
+
 /// The engine's side of a [`Session`](crate::Session).
 #[async_trait]
 pub trait SessionHost: Send + Sync {
@@ -53,16 +61,18 @@ pub trait SessionHost: Send + Sync {
     fn think(&self, text: &str);
     /// Says something of the agent's own.
     fn emit(&self, name: &str, data: &Value);
-    /// The recorded result of a step, or `None` when it is to be done now.
-    async fn begin_step(&self, site: &CallSite, effect: Effect) -> Result<Option<Value>>;
+    /// The recorded result of a step, or the right to do it now.
+    async fn begin_step(&self, site: &CallSite, effect: Effect) -> Result<StepStart>;
     /// Records the result of a step.
     async fn end_step(&self, site: &CallSite, result: &Value) -> Result<()>;
     /// Calls a tool.
     async fn call_tool(&self, site: CallSite, arguments: Value) -> Result<Value>;
-    /// Runs another agent as a child and waits for its result.
-    async fn call_agent(&self, site: CallSite, input: Value) -> Result<Value>;
+    /// Runs another agent as a child, within a time if one is given, and waits for its result.
+    async fn call_agent(&self, site: CallSite, input: Value, within: Option<Duration>) -> Result<Value>;
     /// Asks a human and waits for the answer.
     async fn ask(&self, site: CallSite, question: Question) -> Result<Value>;
+    /// Waits until a point in time.
+    async fn sleep_until(&self, site: CallSite, until: insula_context::Timestamp) -> Result<()>;
     /// Waits.
     async fn sleep(&self, site: CallSite, duration: Duration) -> Result<()>;
     /// The time, recorded.

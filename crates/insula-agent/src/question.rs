@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// What is asked, and which answers are accepted. The run waits until somebody answers.
@@ -14,7 +14,7 @@ use serde_json::Value;
 ///
 /// let question = Question::new("Refund 40 €?").choices(["yes", "no"]).expires(Duration::from_secs(3_600)).or_else("no");
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     /// The words.
     pub text: String,
@@ -23,7 +23,7 @@ pub struct Question {
     /// The answers to choose from; free when empty.
     pub choices: Vec<String>,
     /// How long somebody may think about it; for ever when absent. In the event as milliseconds.
-    #[serde(serialize_with = "as_millis", rename = "expires_after_ms")]
+    #[serde(serialize_with = "as_millis", deserialize_with = "from_millis", rename = "expires_after_ms")]
     pub expires: Option<Duration>,
     /// The answer that counts when nobody answered in time.
     pub default: Option<Value>,
@@ -31,6 +31,10 @@ pub struct Question {
 
 fn as_millis<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+}
+
+fn from_millis<'de, D: Deserializer<'de>>(millis: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::deserialize(millis)?.map(Duration::from_millis))
 }
 
 impl Question {

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    Cache, Database, Effect, InstanceMarker, Question, Result, SessionHost, Space, StateHandle,
+    Cache, CallSite, Database, Effect, InstanceMarker, Question, Result, SessionHost, Space, StateHandle, StepStart,
     handles::{from_json, to_json},
     host::Resources,
 };
@@ -63,6 +63,10 @@ impl Session {
 
     /// Does some work and records its result, so that a resumed run gets the result and does not do the work again.
     ///
+    /// [`Effect::Once`] has the beginning recorded as well: after a crash inside it, a human is asked whether it happened.
+    /// A step has nothing that could undo it, so [`Effect::Compensable`] is the same as `Once` here: what can be undone is
+    /// a tool.
+    ///
     /// # Errors
     /// Those of the work, which are not recorded; or the result has no JSON form, or could not be recorded.
     pub fn step<T, F, Fut>(&self, name: &str, effect: Effect, work: F) -> impl Future<Output = Result<T>> + Send
@@ -73,9 +77,10 @@ impl Session {
     {
         let site = self.host.next_call(name);
         async move {
-            if let Some(recorded) = self.host.begin_step(&site, effect).await? {
-                return from_json(&site.name, recorded);
-            }
+            let _working = match self.host.begin_step(&site, effect).await? {
+                StepStart::Recorded(recorded) => return from_json(&site.name, recorded),
+                StepStart::Now(working) => working,
+            };
             let result = work().await?;
             self.host.end_step(&site, &to_json(&site.name, &result)?).await?;
             Ok(result)
@@ -100,10 +105,30 @@ impl Session {
     pub fn call_agent(&self, class: &str, input: impl Serialize) -> impl Future<Output = Result<Value>> + Send {
         let site = self.host.next_call(class);
         let input = to_json(class, &input);
-        async move { self.host.call_agent(site, input?).await }
+        async move { self.host.call_agent(site, input?, None).await }
     }
 
-    /// Asks a human and waits for the answer.
+    /// As [`Session::call_agent`], at a place in the order of calls that the caller chooses, and within a time. For what
+    /// runs agents side by side in an order that is not always the same: a resumed run finds each call by its place.
+    /// Whoever uses this uses it for all calls of the run, because the other methods count places from 0.
+    ///
+    /// # Errors
+    /// As [`Session::call_agent`]; a child that is not done in time fails with `timeout`.
+    pub fn call_agent_at(
+        &self,
+        place: u32,
+        class: &str,
+        input: impl Serialize,
+        within: Option<Duration>,
+    ) -> impl Future<Output = Result<Value>> + Send {
+        let site = CallSite { index: place, name: class.to_owned() };
+        let input = to_json(class, &input);
+        async move { self.host.call_agent(site, input?, within).await }
+    }
+
+    /// Asks a human and waits for the answer, for days if need be: a run that only waits is parked. Nothing of it is in
+    /// memory then, and the agent begins again from the top when the answer comes, with every recorded call returning what
+    /// it returned. So a time limit belongs into [`Question::expires`]: a timer of the agent's own is forgotten with it.
     ///
     /// # Errors
     /// When the question expired without a default, or the answer has another shape than `T`.
@@ -112,13 +137,23 @@ impl Session {
         async move { from_json("the answer", self.host.ask(site, question).await?) }
     }
 
-    /// Waits. The waiting is recorded, so that a resumed run does not wait again.
+    /// Waits; a run that waits long is parked, as with [`Session::ask`]. The waiting is recorded, so that a resumed run does
+    /// not wait again.
     ///
     /// # Errors
     /// When the run is over.
     pub fn sleep(&self, duration: Duration) -> impl Future<Output = Result<()>> + Send {
         let site = self.host.next_call("sleep");
         async move { self.host.sleep(site, duration).await }
+    }
+
+    /// Waits until a point in time, as [`Session::sleep`] does.
+    ///
+    /// # Errors
+    /// When the run is over.
+    pub fn sleep_until(&self, until: Timestamp) -> impl Future<Output = Result<()>> + Send {
+        let site = self.host.next_call("sleep");
+        async move { self.host.sleep_until(site, until).await }
     }
 
     /// The time, recorded: a resumed run is told the same.

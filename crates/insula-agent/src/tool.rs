@@ -182,6 +182,117 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// Whatever the agent is to be told; the source is for the operator alone.
     async fn call(&self, call: ToolCall, arguments: Value) -> Result<Value>;
+
+    /// Finds out whether a call took effect whose process was lost meanwhile, by the call's [key](ToolCall::key) for
+    /// example. Asked of tools whose calls must not be repeated ([`Effect::Once`], [`Effect::Compensable`]); when it does
+    /// not know, a human is asked.
+    ///
+    /// # Errors
+    /// Counts as not knowing.
+    async fn reconcile(&self, call: ToolCall, arguments: Value) -> Result<Reconciled> {
+        let _ = (call, arguments);
+        Ok(Reconciled::Unknown)
+    }
+
+    /// Undoes a call that gave `result`, because its run failed or was stopped. Called for [`Effect::Compensable`] alone,
+    /// latest call first. It may be called again after a crash, with the same [key](ToolCall::key).
+    ///
+    /// # Errors
+    /// What was done stays done, and the run's log says so.
+    async fn undo(&self, call: ToolCall, arguments: Value, result: Value) -> Result<()> {
+        let _ = (call, arguments, result);
+        Err(Error::failed(format!("the tool \"{}\" has no undo", self.spec().name)))
+    }
+
+    /// The same tool, which finds out with `reconcile` whether an interrupted call took effect.
+    fn reconciled_by<F, Fut>(self, reconcile: F) -> impl Tool + use<Self, F, Fut>
+    where
+        Self: Sized,
+        F: Fn(ToolCall, Value) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Reconciled>> + Send,
+    {
+        ReconciledBy { tool: self, reconcile }
+    }
+
+    /// The same tool, whose calls are undone by `undo`, which is given the arguments and the result.
+    fn undone_by<F, Fut>(self, undo: F) -> impl Tool + use<Self, F, Fut>
+    where
+        Self: Sized,
+        F: Fn(ToolCall, Value, Value) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<()>> + Send,
+    {
+        UndoneBy { tool: self, undo }
+    }
+}
+
+/// What became of an interrupted call.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Reconciled {
+    /// It took effect, with this result.
+    Happened(Value),
+    /// It had no effect: it is done now.
+    DidNotHappen,
+    /// Somebody else has to say.
+    Unknown,
+}
+
+struct ReconciledBy<T, F> {
+    tool: T,
+    reconcile: F,
+}
+
+#[async_trait]
+impl<T, F, Fut> Tool for ReconciledBy<T, F>
+where
+    T: Tool,
+    F: Fn(ToolCall, Value) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Reconciled>> + Send,
+{
+    fn spec(&self) -> &ToolSpec {
+        self.tool.spec()
+    }
+
+    async fn call(&self, call: ToolCall, arguments: Value) -> Result<Value> {
+        self.tool.call(call, arguments).await
+    }
+
+    async fn reconcile(&self, call: ToolCall, arguments: Value) -> Result<Reconciled> {
+        (self.reconcile)(call, arguments).await
+    }
+
+    async fn undo(&self, call: ToolCall, arguments: Value, result: Value) -> Result<()> {
+        self.tool.undo(call, arguments, result).await
+    }
+}
+
+struct UndoneBy<T, F> {
+    tool: T,
+    undo: F,
+}
+
+#[async_trait]
+impl<T, F, Fut> Tool for UndoneBy<T, F>
+where
+    T: Tool,
+    F: Fn(ToolCall, Value, Value) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<()>> + Send,
+{
+    fn spec(&self) -> &ToolSpec {
+        self.tool.spec()
+    }
+
+    async fn call(&self, call: ToolCall, arguments: Value) -> Result<Value> {
+        self.tool.call(call, arguments).await
+    }
+
+    async fn reconcile(&self, call: ToolCall, arguments: Value) -> Result<Reconciled> {
+        self.tool.reconcile(call, arguments).await
+    }
+
+    async fn undo(&self, call: ToolCall, arguments: Value, result: Value) -> Result<()> {
+        (self.undo)(call, arguments, result).await
+    }
 }
 
 /// A tool from a closure, with its arguments and its result typed.

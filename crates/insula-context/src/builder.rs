@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    Cancellation, Clock, ConnectionId, Deadline, Error, IdSource, RequestId, RunId, SessionId, ThreadId, TraceContext,
-    UserExecutionContext, UserScope,
+    Cancellation, Clock, ConnectionId, Deadline, Error, IdSource, MAX_DEPTH, RequestId, RunId, SessionId, ThreadId,
+    TraceContext, UserExecutionContext, UserScope,
     context::{Inner, RESERVED_KEYS},
     time::{shared_clock, shared_ids},
 };
@@ -26,6 +26,7 @@ pub struct ContextBuilder {
     trace: Option<TraceContext>,
     data: BTreeMap<String, Value>,
     audit: BTreeMap<String, Value>,
+    depth: u8,
     ids: Option<Arc<dyn IdSource>>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -44,6 +45,7 @@ impl ContextBuilder {
             trace: None,
             data: BTreeMap::new(),
             audit: BTreeMap::new(),
+            depth: 0,
             ids: None,
             clock: None,
         }
@@ -97,6 +99,12 @@ impl ContextBuilder {
         self
     }
 
+    /// How deep it stands below the context that somebody asked with, of a run that is resumed; 0 unless told otherwise.
+    pub fn depth(mut self, depth: u8) -> Self {
+        self.depth = depth;
+        self
+    }
+
     /// Where ids come from: [`RandomIds`](crate::RandomIds) unless told otherwise.
     pub fn ids(mut self, ids: Arc<dyn IdSource>) -> Self {
         self.ids = Some(ids);
@@ -112,8 +120,12 @@ impl ContextBuilder {
     /// The finished context.
     ///
     /// # Errors
-    /// [`Error::ReservedKey`] when a data or audit entry uses one of [`RESERVED_KEYS`].
+    /// [`Error::ReservedKey`] when a data or audit entry uses one of [`RESERVED_KEYS`], [`Error::TooDeep`] below
+    /// [`MAX_DEPTH`].
     pub fn build(self) -> Result<UserExecutionContext, Error> {
+        if self.depth > MAX_DEPTH {
+            return Err(Error::TooDeep { depth: self.depth });
+        }
         refuse_reserved(&self.data)?;
         refuse_reserved(&self.audit)?;
         let ids = self.ids.unwrap_or_else(shared_ids);
@@ -129,7 +141,7 @@ impl ContextBuilder {
             parent_request: None,
             connection: self.connection,
             operation: None,
-            depth: 0,
+            depth: self.depth,
             cancellation: self.cancellation,
             trace: self.trace,
             data: Arc::new(self.data),

@@ -218,6 +218,15 @@ impl UserExecutionContext {
         (Self(Arc::new(inner)), canceller)
     }
 
+    /// The same context with no deadline and a cancellation that never comes: for what is owed after the end of what the
+    /// context was made for.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let mut inner = self.copy();
+        (inner.deadline, inner.cancellation) = (None, Cancellation::never());
+        Self(Arc::new(inner))
+    }
+
     /// Everything about the context that an audit needs: ids, operation, depth, time, trace and the audit map. The data
     /// map is not part of it, because callers may pass content there.
     pub fn audit_view(&self) -> AuditView<'_> {

@@ -45,7 +45,7 @@ async fn tend(platform: Weak<Platform>) {
             if due(&mut swept, SWEEP) {
                 sweep(&platform);
             }
-            obey_stops(&platform).await;
+            heed_news(&platform).await;
             claim(&platform).await;
             Arc::clone(&platform.background.wake)
         };
@@ -68,14 +68,17 @@ async fn renew(platform: &Platform) {
     }
 }
 
-/// Stops the runs of this process that somebody asked to stop elsewhere.
-async fn obey_stops(platform: &Platform) {
+/// Stops the runs of this process that somebody asked to stop elsewhere, and hands answers to those that asked.
+async fn heed_news(platform: &Platform) {
     if platform.live.count() == 0 {
         return;
     }
     match platform.backend.queue.news(&platform.worker).await {
         Ok(news) => {
-            for News { header, stop, .. } in news {
+            for News { header, stop, answers } in news {
+                for answer in answers {
+                    platform.live.answer(&header.scope, &header.run, &answer);
+                }
                 if let Some(reason) = stop {
                     platform.live.cancel(&header.scope, &header.run, reason);
                 }
@@ -158,12 +161,13 @@ async fn run_claimed(platform: &Arc<Platform>, mut claimed: Claimed) -> Result<(
         .ids(Arc::clone(&platform.ids))
         .clock(Arc::clone(&platform.clock));
     let now = platform.clock.now();
+    let Restored { input, recorded, options, problem } = resume::restore(platform, &claimed).await?;
+    let context = options.apply(context)?;
     let context = match claimed.deadline {
         Some(deadline) => context.timeout(deadline.since(now)).build()?,
         None => context.build()?,
     };
     let account = platform.ledger.account(context.scope());
-    let Restored { input, recorded, problem } = resume::restore(platform, &claimed).await?;
     let (class, runnable) = match platform.instances.check(&header.agent, &header.scope) {
         Ok(class) => (Arc::clone(class), problem.or_else(|| resume::outdated(class, &recorded)).map_or(Ok(()), Err)),
         Err(error) => (unknown(&header.agent), Err(error.to_string())),

@@ -21,6 +21,8 @@ use crate::{
     limits::Account,
     machine::{self, Command, Happened, Phase},
     platform::Platform,
+    undo::Undoables,
+    waits::{Waiting, Waits},
 };
 
 /// What a run writes elsewhere is written only while its log accepts what led to it.
@@ -44,6 +46,10 @@ pub(crate) struct RunCore {
     pub accepted_at: Timestamp,
     /// How much time the run was given.
     pub allowed: Duration,
+    /// The calls in progress.
+    pub waits: Arc<Waits>,
+    /// What is undone if the run does not end well.
+    pub undoables: Undoables,
     phase: Mutex<Phase>,
     /// Agents of children whose caller went away while they were being polled.
     orphans: Mutex<Vec<Leaving>>,
@@ -61,10 +67,12 @@ impl RunCore {
         canceller: Canceller,
         class: Arc<AgentClass>,
         journal: Journal,
+        waits: Arc<Waits>,
         history: History,
         accepted_at: Timestamp,
         allowed: Duration,
     ) -> Arc<Self> {
+        let undoables = Undoables::of(history.recorded());
         let (tool_calls, steps) = (history.recorded().tool_calls, history.recorded().steps);
         Arc::new(Self {
             platform,
@@ -76,6 +84,8 @@ impl RunCore {
             history,
             accepted_at,
             allowed,
+            waits,
+            undoables,
             phase: Mutex::new(Phase::Queued),
             orphans: Mutex::default(),
             tool_calls: AtomicU64::new(tool_calls),
@@ -107,6 +117,7 @@ impl RunCore {
 
     /// Waits until everything that was said is durable.
     pub(crate) async fn durable(&self) -> Result<(), insula_agent::Error> {
+        self.going_on()?;
         self.journal.commit().await.map_err(|error| {
             let message = "the run's log cannot be written".to_owned();
             let transient = error.is_transient();
@@ -136,8 +147,63 @@ impl RunCore {
         }
     }
 
+    /// Refuses what comes after the end: an agent that could not be stopped may still hold its session.
+    pub(crate) fn going_on(&self) -> Result<(), insula_agent::Error> {
+        let stopped = |why: String| Err(insula_agent::Error::Stopped { why });
+        match self.context.cancellation().reason() {
+            Some(reason) => stopped(reason.to_string()),
+            None if self.journal.is_closed() => stopped("it goes on elsewhere".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// The key that makes every attempt of a call the same one to its tool.
+    pub(crate) fn key(&self, index: u32, tool: &str) -> String {
+        format!("{}/{index}/{tool}", self.context.run())
+    }
+
+    /// Says that a call does something, as long as the value lives.
+    pub(crate) fn work(self: &Arc<Self>) -> Work {
+        self.waits.begin_work();
+        Work(Arc::clone(self))
+    }
+
+    /// Says that a call waits, as long as the value lives.
+    pub(crate) fn wait(self: &Arc<Self>, index: u32, waiting: Waiting) -> Wait {
+        self.step(Happened::Waits(waiting.reason));
+        self.waits.begin_wait(index, waiting);
+        Wait { run: Arc::clone(self), index }
+    }
+
+    /// The time by which waits are due: the store's where that is ahead.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.platform.clock.now().max(self.history.claimed_at())
+    }
+
     /// How long the run has taken so far.
     pub(crate) fn age(&self) -> Duration {
         self.platform.clock.now().since(self.accepted_at)
+    }
+}
+
+/// A call that does something. The run is not parked while there is one.
+pub(crate) struct Work(Arc<RunCore>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.waits.end_work();
+    }
+}
+
+/// A call that waits.
+pub(crate) struct Wait {
+    run: Arc<RunCore>,
+    index: u32,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.run.waits.end_wait(self.index);
+        self.run.step(Happened::Woken);
     }
 }

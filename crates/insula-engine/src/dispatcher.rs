@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use insula_agent::{CallSite, Effect, Error, Resources, Tool, ToolCall, ToolFailure};
+use insula_agent::{CallSite, Effect, Error, Reconciled, Resources, Tool, ToolCall, ToolFailure};
 use insula_context::Timestamp;
 use insula_infra::{EventType, NewEvent, RateLimit, Taken};
 use serde_json::{Value, value::RawValue};
@@ -11,11 +11,12 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     AuditEntry,
     core::RunCore,
-    events::{self, CallKind, ToolCompleted, ToolExecuting, ToolStatus},
+    events::{self, CallKind, Shown, ToolCompleted, ToolExecuting, ToolStatus},
     journal::Open,
     limits::ToolPermit,
+    reconcile::{self, Verdict},
     redact,
-    replay::Past,
+    replay::{Asked, Past},
 };
 
 /// Calls a tool for a run. Nothing is said of a call that was refused; what is said of one that was made comes from a
@@ -31,7 +32,7 @@ pub(crate) async fn call(
         Some(Past::Failed(failure)) => Err(Error::Tool { tool: site.name.clone(), failure, cause: None }),
         // The agent did not wait for it then, and does not now.
         Some(Past::GivenUp) => std::future::pending().await,
-        Some(Past::Executing(effect)) => again(run, resources, site, arguments, effect).await,
+        Some(Past::Executing { effect, asked }) => again(run, resources, site, arguments, (effect, asked)).await,
         _ => first(run, resources, site, arguments).await,
     }
 }
@@ -42,23 +43,31 @@ async fn first(
     site: &CallSite,
     arguments: Value,
 ) -> Result<Value, Error> {
+    let _working = run.work();
     let (tool, permit) = admit(run, &site.name).await.map_err(|failure| refuse(run, site, failure))?;
     let guard = Guard::open(run, tool.as_ref(), site, &arguments).await?;
     carry_out(guard, (tool, permit), resources, arguments).await
 }
 
-/// A call whose worker was lost meanwhile. It is repeated where both then and now the tool says that it may be.
+/// A call whose worker was lost meanwhile. It is repeated where both then and now the tool says that it may be; else
+/// somebody has to say first whether it took effect.
 async fn again(
     run: &Arc<RunCore>,
     resources: Arc<dyn Resources>,
     site: &CallSite,
     arguments: Value,
-    effect: Effect,
+    (effect, asked): (Effect, Asked),
 ) -> Result<Value, Error> {
-    let guard = Guard::take_over(run, site);
-    if !is_repeatable(effect) {
-        return guard.fail(ToolFailure::Unknown);
+    let mut guard = Guard::take_over(run, site, effect);
+    let tool = run.platform.tools.tool(run.context.scope(), &site.name);
+    let repeatable = is_repeatable(effect) && tool.as_ref().is_none_or(|tool| is_repeatable(tool.spec().effect));
+    if !repeatable {
+        match find_out(&guard, tool.as_deref(), &resources, site, &arguments, asked).await? {
+            Found::Happened { result, resumed } => return guard.happened(result, resumed),
+            Found::DidNotHappen => {}
+        }
     }
+    let _working = run.work();
     let (tool, permit) = match admit(run, &site.name).await {
         Ok(admitted) => admitted,
         // The guard says that the call was stopped.
@@ -68,13 +77,45 @@ async fn again(
             return guard.fail(failure);
         }
     };
-    if !is_repeatable(tool.spec().effect) {
-        return guard.fail(ToolFailure::Unknown);
-    }
+    guard.effect = tool.spec().effect;
     if tool.spec().effect != Effect::Pure {
         run.durable().await?;
     }
     carry_out(guard, (tool, permit), resources, arguments).await
+}
+
+/// What became of an interrupted call.
+enum Found {
+    Happened { result: Value, resumed: Option<NewEvent> },
+    DidNotHappen,
+}
+
+/// Asks the tool, and then a human.
+async fn find_out(
+    guard: &Guard,
+    tool: Option<&dyn Tool>,
+    resources: &Arc<dyn Resources>,
+    site: &CallSite,
+    arguments: &Value,
+    asked: Asked,
+) -> Result<Found, Error> {
+    let run = &guard.run;
+    let known = match tool.filter(|_| asked == Asked::No) {
+        Some(tool) => {
+            let _working = run.work();
+            reconcile::ask_tool(tool, guard.tool_call(resources), arguments.clone()).await
+        }
+        None => Reconciled::Unknown,
+    };
+    match known {
+        Reconciled::Happened(result) => return Ok(Found::Happened { result, resumed: None }),
+        Reconciled::DidNotHappen => return Ok(Found::DidNotHappen),
+        _ => {}
+    }
+    Ok(match reconcile::ask(run, site, &format!("the tool \"{}\"", site.name), asked).await? {
+        Verdict::Happened { result, resumed } => Found::Happened { result, resumed: Some(resumed) },
+        Verdict::DidNotHappen => Found::DidNotHappen,
+    })
 }
 
 const fn is_repeatable(effect: Effect) -> bool {
@@ -87,9 +128,7 @@ async fn carry_out(
     resources: Arc<dyn Resources>,
     arguments: Value,
 ) -> Result<Value, Error> {
-    let Guard { run, open, .. } = &guard;
-    let key = format!("{}/{}/{}", run.context.run(), open.index, open.tool);
-    let call = ToolCall::new(open.id.clone(), key, run.context.clone(), resources);
+    let call = guard.tool_call(&resources);
     let limit = tool.spec().timeout;
     let answer = within(limit, AssertUnwindSafe(tool.call(call, arguments)).catch_unwind()).await;
     drop(permit);
@@ -99,7 +138,7 @@ async fn carry_out(
 /// Everything that may refuse a call, before anything happens.
 async fn admit(run: &Arc<RunCore>, name: &str) -> Result<(Arc<dyn Tool>, ToolPermit), ToolFailure> {
     let (platform, scope) = (&run.platform, run.context.scope());
-    if run.context.cancellation().is_cancelled() || run.journal.failure().is_some() {
+    if run.going_on().is_err() || run.journal.failure().is_some() {
         return Err(ToolFailure::Stopped { why: "the run is over".to_owned() });
     }
     let Some(tool) = platform.tools.tool(scope, name) else {
@@ -154,6 +193,7 @@ async fn within(limit: Option<Duration>, call: impl Future<Output = Caught>) -> 
 struct Guard {
     run: Arc<RunCore>,
     open: Open,
+    effect: Effect,
     said: bool,
 }
 
@@ -163,29 +203,57 @@ impl Guard {
         let since = run.platform.clock.now();
         let open = Open::new(site.index, &site.name, since);
         let shown = events::show("the arguments", arguments).map_err(unspeakable)?;
-        let said =
-            ToolExecuting { call_id: &open.id, tool: &open.tool, arguments: &shown.shown, effect: tool.spec().effect };
-        let event = events::event(EventType::ToolExecuting, since, &said);
-        run.journal.add(event, shown.payload, |calls| calls.push(open.clone()));
+        let said = ToolExecuting {
+            call_id: &open.id,
+            tool: &open.tool,
+            arguments: &shown.shown,
+            effect: tool.spec().effect,
+            undo: false,
+        };
+        let mut event = events::event(EventType::ToolExecuting, since, &said);
+        let effect = tool.spec().effect;
+        if effect == Effect::Compensable {
+            run.undoables.begins(
+                site.index,
+                &site.name,
+                shown.whole.clone().unwrap_or_else(|| Arc::clone(&shown.shown)),
+            );
+            event.journal = shown.whole;
+        }
+        if !run.journal.add(event, shown.payload, |calls| calls.push(open.clone())) {
+            run.undoables.forget(site.index);
+            return Err(Error::Stopped { why: "the run is over".to_owned() });
+        }
         run.tool_called();
-        let guard = Self { run: Arc::clone(run), open, said: false };
-        if tool.spec().effect != Effect::Pure {
+        let guard = Self { run: Arc::clone(run), open, effect, said: false };
+        if effect != Effect::Pure {
             run.durable().await?;
         }
         Ok(guard)
     }
 
     /// The guard of a call that has begun before the worker was lost. The run's journal knows it as open.
-    fn take_over(run: &Arc<RunCore>, site: &CallSite) -> Self {
+    fn take_over(run: &Arc<RunCore>, site: &CallSite, effect: Effect) -> Self {
         let open = Open::new(site.index, &site.name, run.platform.clock.now());
-        Self { run: Arc::clone(run), open, said: false }
+        Self { run: Arc::clone(run), open, effect, said: false }
+    }
+
+    fn tool_call(&self, resources: &Arc<dyn Resources>) -> ToolCall {
+        let Open { id, index, tool, .. } = &self.open;
+        ToolCall::new(id.clone(), self.run.key(*index, tool), self.run.context.clone(), Arc::clone(resources))
+    }
+
+    /// Says that the call took effect before the worker was lost.
+    fn happened(mut self, result: Value, resumed: Option<NewEvent>) -> Result<Value, Error> {
+        let result = Ok(result);
+        self.say(ToolStatus::Ok, &result, resumed)?;
+        result
     }
 
     /// Says that the call has failed without having been made.
     fn fail(mut self, failure: ToolFailure) -> Result<Value, Error> {
-        let status = if failure == ToolFailure::Unknown { ToolStatus::Unknown } else { ToolStatus::Error };
         let failed = Err(Error::Tool { tool: self.open.tool.clone(), failure, cause: None });
-        self.say(status, &failed)?;
+        self.say(ToolStatus::Error, &failed, None)?;
         failed
     }
 
@@ -200,11 +268,17 @@ impl Guard {
                 (ToolStatus::Timeout, Err(fail(ToolFailure::Timeout { after }, None)))
             }
         };
-        self.say(status, &result)?;
+        self.say(status, &result, None)?;
         result
     }
 
-    fn say(&mut self, status: ToolStatus, result: &Result<Value, Error>) -> Result<(), Error> {
+    /// Says what came of the call, and before it why it is known, if that is a story of its own.
+    fn say(
+        &mut self,
+        status: ToolStatus,
+        result: &Result<Value, Error>,
+        before: Option<NewEvent>,
+    ) -> Result<(), Error> {
         let shown = result.as_ref().ok().map(|r| events::show("the result", r)).transpose().map_err(unspeakable)?;
         let error = result.as_ref().err().map(|e| redact::message(&e.to_string()));
         // A resumed run is told the same kind of failure.
@@ -215,27 +289,48 @@ impl Guard {
         let now = self.run.platform.clock.now();
         let result = shown.as_ref().map(|s| &*s.shown);
         let mut event = completed(&self.open, status, result, error.as_deref(), now);
+        self.remember(status, shown.as_ref());
         let (whole, payload) = shown.map_or((None, None), |s| (s.whole, s.payload));
         event.journal = whole.or(failure);
         self.said = true;
-        self.run.history.ended(self.open.index);
-        self.run.journal.add(event, payload, |calls| calls.retain(|call| call.id != self.open.id));
+        let closes = before.as_ref().map(|_| self.open.index);
+        let said = before.map(|event| (event, None)).into_iter().chain([(event, payload)]).collect();
+        self.run.journal.add_all(said, closes, |calls| calls.retain(|call| call.id != self.open.id));
         Ok(())
+    }
+
+    /// Keeps what it takes to undo the call. One that was stopped stays in doubt; one that failed says that it had no
+    /// effect.
+    fn remember(&self, status: ToolStatus, shown: Option<&Shown>) {
+        if self.effect != Effect::Compensable {
+            return;
+        }
+        match (status, shown) {
+            (ToolStatus::Ok, Some(Shown { shown, whole, .. })) => {
+                self.run.undoables.done(self.open.index, Arc::clone(whole.as_ref().unwrap_or(shown)));
+            }
+            (ToolStatus::Error, _) => self.run.undoables.forget(self.open.index),
+            _ => {}
+        }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.said {
-            let event = aborted(&self.open, self.run.platform.clock.now());
+            let event = aborted(&self.open, ToolStatus::Aborted, self.run.platform.clock.now());
             self.run.journal.add(event, None, |calls| calls.retain(|call| call.id != self.open.id));
         }
     }
 }
 
 /// The `tool_completed` that is owed for a call whose future was dropped or abandoned.
-pub(crate) fn aborted(open: &Open, now: Timestamp) -> NewEvent {
-    completed(open, ToolStatus::Aborted, None, Some("the call was stopped"), now)
+pub(crate) fn aborted(open: &Open, status: ToolStatus, now: Timestamp) -> NewEvent {
+    let words = match status {
+        ToolStatus::Abandoned => "the call was stopped, did not end, and was abandoned",
+        _ => "the call was stopped",
+    };
+    completed(open, status, None, Some(words), now)
 }
 
 fn completed(
@@ -246,8 +341,16 @@ fn completed(
     now: Timestamp,
 ) -> NewEvent {
     let duration_ms = events::millis(now.since(open.since));
-    let said =
-        ToolCompleted { call_id: &open.id, tool: &open.tool, index: open.index, status, result, error, duration_ms };
+    let said = ToolCompleted {
+        call_id: &open.id,
+        tool: &open.tool,
+        index: open.index,
+        status,
+        result,
+        error,
+        duration_ms,
+        undo: false,
+    };
     events::event(EventType::ToolCompleted, now, &said)
 }
 

@@ -7,25 +7,29 @@ use std::{
 
 use futures::future::join_all;
 use insula_agent::{InstanceMarker, Session};
-use insula_context::{CancelReason, Deadline, UserExecutionContext};
+use insula_context::{CancelReason, Deadline, Timestamp, UserExecutionContext};
 use insula_factory::{AgentInstance, BoundResources, Gate};
-use insula_infra::{EventType, FailReason, NewEvent};
+use insula_infra::{Error as InfraError, EventType, FailReason, RunChange, WaitFor};
 use insula_registry::AgentClass;
 use serde_json::Value;
 
 use crate::{
     Error, Outcome,
     agent_task::{AgentEnd, Leaving, gone, leave, poll_agent},
+    children,
     core::RunCore,
     dispatcher,
     ending::{errored, round, terminal},
-    events::{self, Shown},
+    events::{self, Shown, ToolStatus},
+    history::Came,
     host::RunHost,
     lanes::LaneTask,
     limits::{Account, RunPermit},
     machine::{Command, Ending, Happened, Phase},
     origin::{Opened, Origin, open_journal},
     platform::Platform,
+    undo,
+    waits::{Departure, Parked, Waits},
 };
 
 /// A run that waits longer than this for its turn says so.
@@ -46,14 +50,21 @@ pub(crate) struct Job {
 /// Is told of a run's end, also of one that nobody waits for any more.
 pub(crate) type Report = Box<dyn FnOnce(&Outcome) + Send>;
 
-/// Runs a job to its end. Dropped before that, the run is stopped and its log says so.
-pub(crate) async fn run(job: Job) -> Result<Outcome, Error> {
+/// What became of a run here.
+pub(crate) enum Driven {
+    Ended(Outcome),
+    /// It goes on later or elsewhere; whoever wants to be told of its end has not been.
+    Left(Option<Report>),
+}
+
+/// Runs a job to its end here. Dropped before that, the run is stopped and its log says so.
+pub(crate) async fn run(job: Job) -> Result<Driven, Error> {
     start(job)?.await
 }
 
 /// Enters a run now; the future runs it to its end. Apart from [`run`] because a future that holds the job as well as what
 /// is made of it is half as large again, for as long as the run lives.
-pub(crate) fn start(job: Job) -> Result<impl Future<Output = Result<Outcome, Error>> + Send, Error> {
+pub(crate) fn start(job: Job) -> Result<impl Future<Output = Result<Driven, Error>> + Send, Error> {
     Ok(Driver::admit(job)?.drive())
 }
 
@@ -63,7 +74,7 @@ pub(crate) async fn child(
     context: UserExecutionContext,
     class: &str,
     input: Value,
-) -> Result<Outcome, Error> {
+) -> Result<Driven, Error> {
     let platform = Arc::clone(&parent.platform);
     let class = Arc::clone(platform.instances.check(class, context.scope())?);
     platform.instances.registry().check_input(class.name(), &input).map_err(Error::Input)?;
@@ -86,6 +97,8 @@ enum Turn {
 struct Driver {
     run: Arc<RunCore>,
     deadline: Deadline,
+    /// When it is to have ended, if somebody asked for that.
+    due: Option<Timestamp>,
     input: Option<Value>,
     instance: Option<AgentInstance>,
     turn: Turn,
@@ -102,15 +115,23 @@ struct Driver {
     /// How the run ends, from the decision until it is written: whoever waits may go in between.
     owed: Option<Ending>,
     ended: Option<Ending>,
+    /// What it waits for, between the decision to park it and the write that says so.
+    parked: Parked,
+    /// Whether it stands among the live runs.
+    live: bool,
 }
 
 impl Driver {
     /// Enters the run into what this process holds. Nothing is written yet.
     fn admit(job: Job) -> Result<Self, Error> {
         let Job { platform, account, context, class, instance, input, origin, report } = job;
+        let asked = context.deadline();
         let (context, canceller) = context.narrow(Some(Deadline::after(platform.limits().run_time)));
         let deadline = context.deadline().unwrap_or_else(|| Deadline::after(platform.limits().run_time));
-        platform.live.enter(context.scope(), context.run(), canceller.clone())?;
+        let waits = Arc::<Waits>::default();
+        // A run that somebody waits for in this process ends with it.
+        let leaving = matches!(origin, Origin::Queue(..)).then(|| Arc::clone(&waits));
+        platform.live.enter(context.scope(), context.run(), canceller.clone(), leaving)?;
         let entered = Entered { platform: &platform, context: &context, kept: false };
         let now = platform.clock.now();
         let shown = events::show("the input", &input)?;
@@ -121,16 +142,27 @@ impl Driver {
             Origin::Queue(..) => (Turn::Accepted, None),
             Origin::Child(parent) => (Turn::Parents, Some(Arc::clone(parent))),
         };
-        let Opened { journal, before, history } =
-            open_journal(&platform, &context, &class, &shown, deadline, origin, now);
+        let Opened { journal, before, history, due } =
+            open_journal(&platform, &context, &class, &shown, asked, origin, now);
         entered.keep();
-        let run =
-            RunCore::new(platform, account, context, canceller, class, journal, history, now, deadline.remaining());
+        let run = RunCore::new(
+            platform,
+            account,
+            context,
+            canceller,
+            class,
+            journal,
+            waits,
+            history,
+            now,
+            deadline.remaining(),
+        );
         let (input, shown) = (Some(input), Some(shown));
         let (permit, agent, leaving, owed, ended) = (None, None, None, None, None);
         Ok(Self {
             run,
             deadline,
+            due,
             input,
             instance,
             turn,
@@ -143,23 +175,61 @@ impl Driver {
             report,
             owed,
             ended,
+            parked: Parked::new(),
+            live: true,
         })
     }
 
-    async fn drive(mut self) -> Result<Outcome, Error> {
+    async fn drive(mut self) -> Result<Driven, Error> {
         loop {
-            let happened = self.next().await?;
+            let happened = match self.next().await {
+                Err(Error::Storage(InfraError::CancelledAhead { reason, .. })) => self.never_was(reason),
+                happened => happened?,
+            };
             let commands = self.run.step(happened);
             self.owed = commands.iter().find_map(Command::ending).cloned();
             for command in commands {
-                self.carry_out(command).await;
+                self.carry_out(command).await?;
             }
-            if let Phase::Ended(_) = self.run.phase() {
+            if let Phase::Ended(_) | Phase::Left = self.run.phase() {
                 break;
             }
         }
-        self.run.journal.commit().await?;
-        self.finish()
+        match self.run.journal.commit().await {
+            // All of it was one write, and the wish was there before it.
+            Err(InfraError::CancelledAhead { reason, .. }) => {
+                let reason = self.never_was(reason);
+                self.end_again(reason).await?;
+            }
+            written => written?,
+        }
+        if self.run.phase() == Phase::Left {
+            return Ok(Driven::Left(self.leave_behind()));
+        }
+        self.finish().map(Driven::Ended)
+    }
+
+    /// Somebody stopped the run before it was created: all that its log says is that.
+    fn never_was(&mut self, reason: CancelReason) -> Happened {
+        self.run.journal.begin_again();
+        self.run.canceller.cancel(reason.clone());
+        Happened::Stopped(reason)
+    }
+
+    async fn end_again(&mut self, stopped: Happened) -> Result<(), Error> {
+        self.ended = None;
+        if let Happened::Stopped(reason) = stopped {
+            self.end(Ending::Cancelled(reason));
+        }
+        Ok(self.run.journal.commit().await?)
+    }
+
+    /// The run is the store's now, and may be claimed again by anybody, here as well.
+    fn leave_behind(&mut self) -> Option<Report> {
+        let background = &self.run.platform.background;
+        background.claiming.store(true, Ordering::Release);
+        background.wake.notify_one();
+        self.report.take()
     }
 
     /// Waits for the next thing to happen. A stop comes before everything else, and the time before the agent.
@@ -167,7 +237,8 @@ impl Driver {
         if let Some(happened) = self.before.take() {
             return Ok(happened);
         }
-        let (run, deadline) = (Arc::clone(&self.run), self.deadline);
+        let (run, deadline, linger) = (Arc::clone(&self.run), self.deadline, self.run.platform.limits().park_after);
+        let may_leave = self.may_leave();
         let happened = async {
             match self.run.phase() {
                 Phase::Queued => self.turn().await,
@@ -178,6 +249,7 @@ impl Driver {
             biased;
             reason = run.context.cancellation().cancelled() => Ok(Happened::Stopped(reason)),
             happened = happened => happened,
+            departure = run.waits.departure(linger), if may_leave => Ok(self.depart(departure)),
             () = deadline.passed() => Ok(Happened::TimedOut { limit: format!("{:?}", round(run.allowed)) }),
         }
     }
@@ -215,17 +287,89 @@ impl Driver {
         })
     }
 
-    async fn carry_out(&mut self, command: Command) {
+    async fn carry_out(&mut self, command: Command) -> Result<(), Error> {
         match command {
             Command::Start => self.start(),
             Command::StopAgent => self.stop_agent().await,
+            Command::Park => self.park().await,
+            Command::HandOver => self.hand_over().await,
             Command::End(ending) => {
                 let mut orphans = self.run.take_orphans();
                 join_all(orphans.iter_mut().map(|orphan| gone(&self.run, orphan))).await;
+                children::stop_all(&self.run).await;
+                self.undo(&ending).await?;
                 self.end(ending);
             }
-            // Said by the session's host, which knows what is waited for.
-            Command::SayWaiting(_) | Command::SayResumed => {}
+        }
+        Ok(())
+    }
+
+    /// Whether another process could go on with the run: it is found by the name of its class.
+    fn may_leave(&self) -> bool {
+        let registered = self.run.platform.instances.registry().class(self.run.class.name());
+        registered.is_some_and(|class| Arc::ptr_eq(class, &self.run.class))
+    }
+
+    /// Closes the run here, if it is still so that it may go. A wish to stop it that comes from now on is the store's.
+    fn depart(&mut self, departure: Departure) -> Happened {
+        let run = &self.run;
+        let happened = match departure {
+            Departure::HandedOver => {
+                run.journal.close();
+                Happened::HandedOver
+            }
+            Departure::Quiet => match run.journal.close_if(|| run.waits.quiet()) {
+                Some(parked) => {
+                    self.parked = parked;
+                    Happened::Quiet
+                }
+                // Something came in the meantime.
+                None => return Happened::Woken,
+            },
+        };
+        self.leave_the_live();
+        self.run.context.cancellation().reason().map_or(happened, Happened::Stopped)
+    }
+
+    /// Gives the run back to the store, until what it waits for comes.
+    async fn park(&mut self) {
+        self.stop_agent().await;
+        let said = children::say_waiting(&self.run, &self.parked);
+        let reason = self.parked.values().map(|waiting| waiting.reason).min_by_key(urgency).unwrap_or(WaitFor::Timer);
+        let until = self.parked.values().filter_map(|waiting| waiting.until).chain(self.due).min();
+        let children = self.parked.values().filter_map(|waiting| Some(waiting.child.as_ref()?.run.clone())).collect();
+        let said = said.into_iter().map(|(event, _)| event).collect();
+        self.run.journal.end(said, None, RunChange::Waiting { reason, until, children });
+    }
+
+    /// Gives the run back to the store for whoever has room.
+    async fn hand_over(&mut self) {
+        self.stop_agent().await;
+        self.run.journal.end(Vec::new(), None, RunChange::HandedOver);
+    }
+
+    async fn undo(&mut self, ending: &Ending) -> Result<(), Error> {
+        self.close();
+        if !undo::is_owed(&self.run, ending) {
+            return Ok(());
+        }
+        if self.run.history.recorded().ending.is_none() {
+            self.run.journal.add_last(undo::begins(&self.run, ending));
+        }
+        Ok(undo::all(&self.run).await?)
+    }
+
+    /// Takes nothing more from the agent, and says what is owed for calls that did not end.
+    fn close(&self) {
+        let now = self.run.platform.clock.now();
+        for open in self.run.journal.close() {
+            self.run.journal.add_last(dispatcher::aborted(&open, ToolStatus::Abandoned, now));
+        }
+    }
+
+    fn leave_the_live(&mut self) {
+        if std::mem::take(&mut self.live) {
+            self.run.platform.live.leave(self.run.context.scope(), self.run.context.run());
         }
     }
 
@@ -245,8 +389,14 @@ impl Driver {
 
     fn say_started(&mut self, marker: InstanceMarker) {
         let Some(Shown { shown, payload, .. }) = self.shown.take() else { return };
-        if self.run.history.is_resumed() {
-            return self.run.journal.say(EventType::AgentResumed, &events::Resumed { why: events::Why::WorkerLost });
+        match self.run.history.came() {
+            Came::Fresh => {}
+            // What it waited for says why it goes on.
+            Came::Woken => return,
+            Came::Lost => {
+                let why = events::Why::WorkerLost;
+                return self.run.journal.say(EventType::AgentResumed, &events::Resumed { why });
+            }
         }
         let class = &self.run.class;
         let said = events::Started { class: class.name(), version: class.version(), input: &shown, marker };
@@ -268,13 +418,11 @@ impl Driver {
 
     /// Writes the end. It is durable when the journal's next commit says so.
     fn end(&mut self, ending: Ending) {
+        self.close();
         let now = self.run.platform.clock.now();
-        let mut last: Vec<NewEvent> = Vec::with_capacity(1);
-        last.extend(self.run.journal.close().iter().map(|open| dispatcher::aborted(open, now)));
-        let usage = self.run.usage(last.len() as u64 + 1);
+        let usage = self.run.usage(1);
         let (event, payload, change) = terminal(&self.run, &ending, usage, now);
-        last.push(event);
-        self.run.journal.end(last, payload, change);
+        self.run.journal.end(vec![event], payload, change);
         self.owed = None;
         self.ended = Some(ending);
     }
@@ -308,6 +456,23 @@ impl Driver {
         outcome
     }
 
+    /// Ends a run that whoever waited for it has left. What has to be undone before is left to whoever claims the run, and
+    /// so is all of it when its parent goes on elsewhere.
+    fn end_later(&mut self, ending: Ending) {
+        let journal = &self.run.journal;
+        if self.parent.as_ref().is_some_and(|parent| parent.phase() == Phase::Left) {
+            journal.close();
+            journal.end(Vec::new(), None, RunChange::HandedOver);
+        } else if undo::is_owed(&self.run, &ending) {
+            self.close();
+            let begins = self.run.history.recorded().ending.is_none().then(|| undo::begins(&self.run, &ending));
+            journal.end(begins.into_iter().collect(), None, RunChange::HandedOver);
+            self.leave_behind();
+        } else {
+            self.end(ending);
+        }
+    }
+
     /// The end of a run that whoever waited for it has left. Of a run that was refused before anything was said of it,
     /// nothing is left behind.
     fn abandoned(&self) -> Option<Ending> {
@@ -320,6 +485,16 @@ impl Driver {
         let commands = self.run.step(Happened::Stopped(why.clone()));
         self.run.canceller.cancel(why);
         commands.iter().find_map(Command::ending).cloned()
+    }
+}
+
+/// What a parked run is said to wait for, when it waits for several things: what somebody could do something about.
+const fn urgency(wait: &WaitFor) -> u8 {
+    match wait {
+        WaitFor::Reconcile => 0,
+        WaitFor::Human => 1,
+        WaitFor::Child => 2,
+        _ => 3,
     }
 }
 
@@ -344,12 +519,12 @@ impl Drop for Driver {
             parent.adopt(leaving);
         }
         if let Some(ending) = self.owed.take().or_else(|| self.abandoned()) {
-            self.end(ending);
+            self.end_later(ending);
         }
         if let Some(ending) = self.ended.take().filter(|_| self.run.journal.failure().is_none()) {
             self.tell(ending);
         }
-        self.run.platform.live.leave(self.run.context.scope(), self.run.context.run());
+        self.leave_the_live();
     }
 }
 

@@ -19,8 +19,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    AuditEntry, End, Error, EventStream, Outcome, Pipeline, PipelineOutcome, RunSummary, ToolDispatcher, background,
-    driver::{self, Job},
+    AuditEntry, End, Error, EventStream, Outcome, Pipeline, PipelineOutcome, RunSummary, ToolDispatcher,
+    afterwards::{self, StopWhenDropped},
+    background,
+    driver::{self, Driven, Job, Report},
     limits::{Account, Permit},
     origin::Origin,
     platform::Platform,
@@ -158,18 +160,45 @@ impl EngineCore {
         };
         let stopped = self.context.cancellation();
         let (run, live) = (context.run().clone(), &self.platform.live);
-        let driving = driver::start(job)?;
-        tokio::pin!(driving);
-        tokio::select! {
-            // An end that is there already comes before a wish to stop.
-            biased;
-            outcome = &mut driving => outcome,
-            // The engine's end is the end of its runs: each ends by its own machine, and is waited for.
-            reason = stopped.cancelled() => {
-                live.cancel(context.scope(), &run, reason);
-                driving.await
+        let driven = {
+            let driving = driver::start(job)?;
+            tokio::pin!(driving);
+            tokio::select! {
+                // An end that is there already comes before a wish to stop.
+                biased;
+                driven = &mut driving => driven?,
+                // The engine's end is the end of its runs: each ends by its own machine, and is waited for.
+                reason = stopped.cancelled() => {
+                    live.cancel(context.scope(), &run, reason);
+                    driving.await?
+                }
             }
+        };
+        match driven {
+            Driven::Ended(outcome) => Ok(outcome),
+            Driven::Left(report) => self.await_parked(&run, report).await,
         }
+    }
+
+    /// Waits for the end of a run that was parked: whoever claims it writes that.
+    async fn await_parked(&self, run: &RunId, report: Option<Report>) -> Result<Outcome, Error> {
+        let (scope, stopped) = (self.context.scope(), self.context.cancellation());
+        let gone = CancelReason::new("caller", "whoever waited for the run is gone");
+        let stop = StopWhenDropped::new(&self.platform, scope, run, gone);
+        let waiting = afterwards::outcome(&self.platform, scope, run);
+        tokio::pin!(waiting);
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut waiting => outcome,
+            reason = stopped.cancelled() => {
+                crate::factory::cancel(&self.platform, scope, run, reason).await?;
+                waiting.await
+            }
+        };
+        stop.let_go();
+        let outcome = outcome?;
+        report.into_iter().for_each(|report| report(&outcome));
+        Ok(outcome)
     }
 
     fn remember(&self, outcome: &Outcome) {

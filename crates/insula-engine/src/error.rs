@@ -56,6 +56,12 @@ pub enum Error {
     /// A pipeline cannot be built as it is described.
     #[error(transparent)]
     Pipeline(#[from] crate::pipeline::PlanError),
+    /// The answer is none of those that the question takes. It stays open.
+    #[error("the answer does not fit the question: {}", violations.join("; "))]
+    Answer {
+        /// What is wrong with it.
+        violations: Vec<String>,
+    },
     /// A value has no JSON form.
     #[error("{what} has no JSON form: {problem}")]
     Json {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use insula_agent::{Effect, InstanceMarker, Question};
-use insula_context::{CancelReason, Timestamp};
+use insula_context::{CancelReason, RunId, Timestamp};
 use insula_infra::{EventType, FailReason, NewEvent, Payload, PayloadHash, RawJson};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -33,6 +33,9 @@ pub(crate) struct ToolExecuting<'a> {
     pub tool: &'a str,
     pub arguments: &'a RawValue,
     pub effect: Effect,
+    /// Whether an earlier call is being undone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub undo: bool,
 }
 
 /// How a call of a tool ended.
@@ -43,8 +46,8 @@ pub(crate) enum ToolStatus {
     Error,
     Timeout,
     Aborted,
-    /// The process was lost meanwhile, and the call must not be repeated blindly.
-    Unknown,
+    /// It was stopped and went on all the same: nobody waits for it any more.
+    Abandoned,
 }
 
 /// `tool_completed`.
@@ -60,6 +63,23 @@ pub(crate) struct ToolCompleted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
     pub duration_ms: f64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub undo: bool,
+}
+
+/// `step_started`.
+#[derive(Serialize)]
+pub(crate) struct StepStarted<'a> {
+    pub index: u32,
+    pub name: &'a str,
+    pub effect: Effect,
+}
+
+/// `agent_undoing`. How the run ended goes into the event's journal part.
+#[derive(Serialize)]
+pub(crate) struct Undoing {
+    /// How many calls there are to undo.
+    pub calls: usize,
 }
 
 /// What kind of call takes a place in the order of calls.
@@ -95,7 +115,7 @@ pub(crate) struct StepCompleted<'a> {
 }
 
 /// What a run used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Calls of tools that were really made.
     pub tool_calls: u64,
@@ -151,6 +171,12 @@ pub(crate) struct Waiting<'a> {
     pub question: Option<&'a Question>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The child that is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<&'a RunId>,
+    /// The child's class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a str>,
 }
 
 /// `agent_resumed`.
@@ -166,11 +192,13 @@ pub(crate) enum Why {
     #[serde(rename = "worker lost")]
     WorkerLost,
     Answered,
-    /// The answer was none of those that the question allows.
-    Refused,
     /// Nobody answered in time.
     Expired,
     Timer,
+    /// The child has ended.
+    Child,
+    /// Somebody knew what became of an interrupted call.
+    Reconciled,
     /// The agent did not wait any longer.
     GivenUp,
 }
@@ -230,6 +258,14 @@ pub(crate) struct Shown {
     /// The bytes that a reference leads to.
     pub payload: Option<Payload>,
 }
+
+/// A small value of the engine's own.
+pub(crate) fn shown(value: &Value) -> RawJson {
+    raw("a value", value).unwrap_or_else(|_| RawValue::NULL.to_owned().into())
+}
+
+/// An event, with a large value beside it.
+pub(crate) type Saying = (NewEvent, Option<Payload>);
 
 /// Prepares a value for an event.
 pub(crate) fn show(what: &'static str, value: &Value) -> Result<Shown, Error> {

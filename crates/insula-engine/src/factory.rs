@@ -8,15 +8,15 @@ use std::{
 use insula_context::{CancelReason, Deadline, RunId, ThreadId, UserExecutionContext, UserScope};
 use insula_factory::{AgentInstanceFactory, IsolationReport};
 use insula_infra::{
-    Backend, CancelRequest, ComponentHealth, NewRun, PayloadHash, RawJson, RunHeader, RunRecord, Submitted,
-    ThreadPolicy,
+    AnswerRequest, Backend, CancelRequest, ComponentHealth, NewRun, OpenQuestion, Page, PageRequest, PayloadHash,
+    RawJson, RunHeader, RunRecord, Submitted, ThreadPolicy,
 };
 use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
 use crate::{
-    Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge, background,
-    engine::EngineCore, events, platform::Platform,
+    AnswerTo, Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge,
+    background, engine::EngineCore, events, inbox, platform::Platform,
 };
 
 /// Makes engines, one for each user and run, on shared infrastructure. A clone is the same factory with the same limits.
@@ -85,11 +85,10 @@ impl ExecutionEngineFactory {
             parent: None,
             agent: Arc::clone(class.name()),
         });
-        let allowed = request.timeout.map_or(platform.limits().run_time, |t| t.min(platform.limits().run_time));
         let (input, payload) = events::show("the input", &request.input)?.stored();
         let new = NewRun {
             payload,
-            deadline: Some(now.plus(allowed)),
+            deadline: request.timeout.map(|timeout| now.plus(timeout)),
             policy: Some(ThreadPolicy::Enqueue),
             ..NewRun::new(header, Arc::clone(class.version()), input, now)
         };
@@ -134,9 +133,31 @@ impl ExecutionEngineFactory {
         cancel(&self.platform, scope, run, reason).await
     }
 
-    /// Answers the oldest open question of a run in this process. `false` when there is none.
-    pub fn answer(&self, scope: &UserScope, run: &RunId, answer: Value) -> bool {
-        self.platform.live.answer(scope, run, answer)
+    /// A user's open questions, or those of one run, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the store does not answer.
+    pub async fn inbox(
+        &self,
+        scope: &UserScope,
+        run: Option<&RunId>,
+        page: &PageRequest,
+    ) -> Result<Page<OpenQuestion>, Error> {
+        Ok(self.platform.backend.inbox.questions(scope, run, page).await?)
+    }
+
+    /// Answers a question of a run, wherever the run is, and also while nobody works on it. `None` when it has no such
+    /// open question. See [`AnswerTo`].
+    ///
+    /// # Errors
+    /// [`Error::Answer`] when the answer is none of those that the question takes; it stays open. [`Error::Storage`].
+    pub async fn answer(
+        &self,
+        scope: &UserScope,
+        run: &RunId,
+        answer: AnswerTo,
+    ) -> Result<Option<AnswerRequest>, Error> {
+        inbox::answer(&self.platform, scope, run, answer).await
     }
 
     /// The events of a thread with `seq > after`, and those that follow.
@@ -205,8 +226,9 @@ impl ExecutionEngineFactory {
         background::sweep(&self.platform)
     }
 
-    /// Ends the process's work: nothing new is accepted, runs in progress have `grace` to end, and those that do not are
-    /// stopped. Says how many were stopped.
+    /// Ends the process's work: nothing new is accepted, and runs in progress have `grace` to end. Of those that do not,
+    /// the ones from the queue are handed over to whoever works on it next, and the others are stopped. Says how many were
+    /// left. Every stream has its last event then, or a cursor to go on from.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let background = &self.platform.background;
         background.closed.store(true, Ordering::Release);
@@ -214,6 +236,7 @@ impl ExecutionEngineFactory {
         let deadline = Deadline::after(grace);
         self.drained(deadline).await;
         let left = self.platform.live.count();
+        self.platform.live.hand_over();
         self.platform.live.cancel_all(&CancelReason::new("shutdown", "the process is shutting down"));
         self.drained(Deadline::after(self.platform.limits().grace * 2)).await;
         for engine in self.platform.engines.all() {

@@ -4,11 +4,14 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use insula_agent::{CallSite, Error};
+use insula_context::Timestamp;
+use insula_infra::{Claimed, RunStatus};
+use serde_json::Value;
 
 use crate::{
     events::CallKind,
@@ -21,13 +24,24 @@ pub(crate) struct History {
     recorded: Recorded,
     calls: Mutex<BTreeMap<u32, Call>>,
     customs: AtomicU64,
-    /// The first call that nothing is known of.
-    unknown_from: u32,
-    /// Whether a call that nothing was known of has ended meanwhile.
-    left_behind: AtomicBool,
-    /// How many children the run waits for that are not run by it.
-    elsewhere: AtomicU64,
+    /// Answers that were there when the run was claimed, by the question's place.
+    answers: Mutex<BTreeMap<u32, Value>>,
+    /// The store's clock at the claim.
+    claimed_at: Option<Timestamp>,
+    /// Whether it was parked.
+    parked: bool,
     diverged: OnceLock<Diverged>,
+}
+
+/// How a run came to be run here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// It has never run.
+    Fresh,
+    /// It was parked.
+    Woken,
+    /// Its worker was lost, or handed it over.
+    Lost,
 }
 
 /// Two sides that do not fit.
@@ -38,14 +52,41 @@ struct Diverged {
 }
 
 impl History {
-    pub(crate) fn new(mut recorded: Recorded) -> Self {
+    /// What is recorded of a claimed run, and the answers that came with it.
+    pub(crate) fn of(mut recorded: Recorded, claimed: &Claimed) -> Self {
         let calls = std::mem::take(&mut recorded.calls);
-        let unknown_from = calls.last_key_value().map_or(0, |(index, _)| index + 1);
-        Self { recorded, calls: Mutex::new(calls), unknown_from, ..Self::default() }
+        let parsed = claimed.answers.iter().filter_map(|a| Some((a.index, serde_json::from_str(a.answer.get()).ok()?)));
+        let answers = Mutex::new(parsed.collect());
+        let (claimed_at, parked) = (Some(claimed.now), claimed.run.status == RunStatus::Waiting);
+        Self { recorded, calls: Mutex::new(calls), answers, claimed_at, parked, ..Self::default() }
+    }
+
+    /// The store's clock at the claim; the beginning of time for a run that was not claimed.
+    pub(crate) fn claimed_at(&self) -> Timestamp {
+        self.claimed_at.unwrap_or(Timestamp::from_micros(i64::MIN))
+    }
+
+    /// The answer that was there when the run was claimed, once.
+    pub(crate) fn answer(&self, index: u32) -> Option<Value> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&index)
+    }
+
+    /// Whether the run was taken from the queue.
+    pub(crate) const fn was_claimed(&self) -> bool {
+        self.claimed_at.is_some()
     }
 
     fn calls(&self) -> MutexGuard<'_, BTreeMap<u32, Call>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the run came here.
+    pub(crate) const fn came(&self) -> Came {
+        match (self.is_resumed(), self.parked) {
+            (false, _) => Came::Fresh,
+            (true, true) => Came::Woken,
+            (true, false) => Came::Lost,
+        }
     }
 
     /// Whether the run was started before.
@@ -70,29 +111,6 @@ impl History {
     /// Whether the agent's next own event was said before.
     pub(crate) fn knows_custom(&self) -> bool {
         self.is_resumed() && self.customs.fetch_add(1, Ordering::Relaxed) < self.recorded.customs
-    }
-
-    /// Whether a step that begins now may have begun before the worker was lost: its beginning would not be recorded. It
-    /// may not once a later call than all recorded ones has ended here.
-    pub(crate) fn may_repeat(&self) -> bool {
-        self.is_resumed() && !self.left_behind.load(Ordering::Acquire)
-    }
-
-    /// Takes note that a call has ended.
-    pub(crate) fn ended(&self, index: u32) {
-        if index >= self.unknown_from {
-            self.left_behind.store(true, Ordering::Release);
-        }
-    }
-
-    /// Enters a wait for a child elsewhere, and says whether it is the only one.
-    pub(crate) fn waits_elsewhere(&self) -> bool {
-        self.elsewhere.fetch_add(1, Ordering::AcqRel) == 0
-    }
-
-    /// Leaves such a wait, and says whether it was the last one.
-    pub(crate) fn is_back(&self) -> bool {
-        self.elsewhere.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// What became of this call before, once; `None` when it is made for the first time.

@@ -8,10 +8,12 @@ use std::{
 };
 
 use insula_context::{Clock, Timestamp};
-use insula_infra::{Append, Commit, Error, EventType, Lease, NewEvent, NewRun, Payload, RunChange, RunQueue};
+use insula_infra::{
+    Append, Commit, Error, EventType, Lease, NewEvent, NewQuestion, NewRun, Payload, RunChange, RunQueue,
+};
 use serde::Serialize;
 
-use crate::events;
+use crate::events::{self, Saying};
 
 /// The journal of one run. All of it goes through one lease.
 pub(crate) struct Journal {
@@ -25,11 +27,16 @@ pub(crate) struct Journal {
 
 #[derive(Default)]
 struct Pending {
+    /// What creates the run. It stays until that is durable: a run that was stopped before is created by another write.
     create: Option<(NewRun, Duration)>,
+    /// Whether the write that creates the run is on its way.
+    creating: bool,
     /// What the next write makes of the run, unless it ends it.
     change: Option<RunChange>,
     events: Vec<NewEvent>,
     payloads: Vec<Payload>,
+    asks: Vec<NewQuestion>,
+    closes: Vec<u32>,
     /// Events that were handed to the store.
     handed: u64,
     /// Events that were handed to the store or wait here.
@@ -43,7 +50,7 @@ struct Pending {
     /// Calls whose guard is open, oldest first.
     open: Vec<Open>,
     failed: Option<Error>,
-    /// After this only the end may be written.
+    /// After this only what ends the run here may be written.
     closed: bool,
 }
 
@@ -97,19 +104,37 @@ impl Journal {
         self.add(event, None, |_| {});
     }
 
-    /// As [`Journal::say`], with a large value beside it and a change of the open calls.
-    pub(crate) fn add(&self, mut event: NewEvent, payload: Option<Payload>, change: impl FnOnce(&mut Vec<Open>)) {
+    /// As [`Journal::say`], with a large value beside it and a change of the open calls. Says whether it was taken: a
+    /// journal that is closed takes nothing.
+    pub(crate) fn add(&self, event: NewEvent, payload: Option<Payload>, change: impl FnOnce(&mut Vec<Open>)) -> bool {
+        self.add_all(vec![(event, payload)], None, change)
+    }
+
+    /// Says that something is asked, and opens the question with the same write.
+    pub(crate) fn ask(&self, event: NewEvent, question: NewQuestion) {
         let mut pending = self.pending();
-        if pending.closed {
-            return;
+        if !pending.closed {
+            pending.asks.push(question);
+            pending.push(event, None);
         }
-        change(&mut pending.open);
-        event.at = pending.last_at.map_or(event.at, |last| last.max(event.at));
-        pending.last_at = Some(event.at);
-        pending.said += 1;
-        pending.touched = true;
-        pending.events.push(event);
-        pending.payloads.extend(payload);
+    }
+
+    /// Says several things that are one fact: they are in the same write, and with them the end of a question. Says
+    /// whether they were taken.
+    pub(crate) fn add_all(&self, said: Vec<Saying>, closes: Option<u32>, change: impl FnOnce(&mut Vec<Open>)) -> bool {
+        let mut pending = self.pending();
+        let open = !pending.closed;
+        if open {
+            change(&mut pending.open);
+            said.into_iter().for_each(|(event, payload)| pending.push(event, payload));
+            pending.closes.extend(closes);
+        }
+        open
+    }
+
+    /// Says what comes after the agent: also to a journal that is closed.
+    pub(crate) fn add_last(&self, event: NewEvent) {
+        self.pending().push(event, None);
     }
 
     /// How many events the run has, those included that wait to be written.
@@ -135,7 +160,8 @@ impl Journal {
     /// The run begins. A row that is still to be created says so by itself.
     pub(crate) fn begins(&self) {
         let mut pending = self.pending();
-        pending.change = pending.create.is_none().then_some(RunChange::Running);
+        let creates = pending.create.is_some() && !pending.creating;
+        pending.change = (!creates).then_some(RunChange::Running);
     }
 
     /// Hands everything said so far to the store, without waiting for it.
@@ -148,8 +174,11 @@ impl Journal {
 
     fn hand_over(&self, pending: &mut Pending, change: Option<RunChange>) {
         let next = pending.change.take();
+        let create = if pending.creating { None } else { pending.create.clone() };
         let append = Append {
-            create: pending.create.take(),
+            create,
+            asks: std::mem::take(&mut pending.asks),
+            closes: std::mem::take(&mut pending.closes),
             events: std::mem::take(&mut pending.events),
             change: change.or(next),
             payloads: std::mem::take(&mut pending.payloads),
@@ -157,6 +186,7 @@ impl Journal {
         };
         pending.handed = pending.said;
         let creates = append.create.is_some();
+        pending.creating |= creates;
         let commit = Some(self.queue.append(append));
         // An earlier commit need not be kept: this one fails if that one did.
         *(if creates { &mut pending.created } else { &mut pending.last }) = commit;
@@ -182,6 +212,10 @@ impl Journal {
             awaited.pop_front();
             answer.inspect_err(|error| self.pending().failed = Some(error.clone()))?;
         }
+        let mut pending = self.pending();
+        if pending.creating {
+            pending.create = None;
+        }
         Ok(())
     }
 
@@ -192,19 +226,45 @@ impl Journal {
         std::mem::take(&mut pending.open)
     }
 
+    /// As [`Journal::close`], if `what` is still there. Nothing is said between the look and the closing.
+    pub(crate) fn close_if<T>(&self, what: impl FnOnce() -> Option<T>) -> Option<T> {
+        let mut pending = self.pending();
+        let found = what()?;
+        pending.closed = true;
+        Some(found)
+    }
+
+    /// Whether nothing more is taken.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.pending().closed
+    }
+
+    /// Takes back everything that was said of a run that could not be created, so that another write may create it.
+    pub(crate) fn begin_again(&self) {
+        let mut pending = self.pending();
+        let create = pending.create.take();
+        *pending = Pending { create, touched: true, ..Pending::default() };
+    }
+
     /// Writes the end: the events that are owed and the terminal one, with what they make of the run. Returns at once; a
     /// following [`Journal::commit`] waits for it.
     pub(crate) fn end(&self, last: Vec<NewEvent>, payload: Option<Payload>, change: RunChange) {
         let mut pending = self.pending();
-        (pending.closed, pending.touched) = (true, true);
-        pending.said += last.len() as u64;
-        let not_before = pending.last_at;
-        let at = |mut event: NewEvent| {
-            event.at = not_before.map_or(event.at, |last| last.max(event.at));
-            event
-        };
-        pending.events.extend(last.into_iter().map(at));
+        pending.closed = true;
+        last.into_iter().for_each(|event| pending.push(event, None));
+        pending.touched = true;
         pending.payloads.extend(payload);
         self.hand_over(&mut pending, Some(change));
+    }
+}
+
+impl Pending {
+    fn push(&mut self, mut event: NewEvent, payload: Option<Payload>) {
+        event.at = self.last_at.map_or(event.at, |last| last.max(event.at));
+        self.last_at = Some(event.at);
+        self.said += 1;
+        self.touched = true;
+        self.events.push(event);
+        self.payloads.extend(payload);
     }
 }

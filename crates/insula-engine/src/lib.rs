@@ -33,10 +33,12 @@
 //! `journal` (how it gets into the log), `replay`, `history` and `resume` (how a run goes on after its worker was lost), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
 //! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
 
+mod afterwards;
 mod agent_task;
 mod background;
 pub mod bridge;
 mod builder;
+mod children;
 mod core;
 mod dispatcher;
 mod driver;
@@ -48,14 +50,17 @@ mod events;
 mod factory;
 mod history;
 mod host;
+mod inbox;
 mod journal;
 mod lanes;
 mod limits;
 mod machine;
+mod options;
 mod origin;
 mod outcome;
 pub mod pipeline;
 mod platform;
+mod reconcile;
 mod redact;
 mod replay;
 mod request;
@@ -63,6 +68,9 @@ mod resume;
 mod stream;
 mod tool_dispatcher;
 mod tools;
+mod undo;
+mod waiting;
+mod waits;
 
 pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
 pub use builder::FactoryBuilder;
@@ -70,6 +78,7 @@ pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;
 pub use factory::ExecutionEngineFactory;
+pub use inbox::AnswerTo;
 pub use insula_infra::{Backend, MemoryBackend};
 pub use lanes::AgentThreads;
 pub use limits::Limits;

@@ -33,10 +33,13 @@ pub struct Limits {
     pub connections: usize,
     /// How often a connection gives a sign of life. Three missed ones close it.
     pub heartbeat: Duration,
-    /// How long a run may take, its waiting for a turn included.
+    /// How long a run may be worked on at a stretch, its waiting for a turn included. The time for which it is parked does
+    /// not count.
     pub run_time: Duration,
     /// How long an agent that is stopped may take until its run ends without it.
     pub grace: Duration,
+    /// How long a run only waits before it is parked: nothing of it is in memory then.
+    pub park_after: Duration,
     /// How long an engine may be idle before it is swept.
     pub engine_idle: Duration,
     /// How many ended runs an engine remembers.
@@ -58,6 +61,7 @@ impl Default for Limits {
             heartbeat: Duration::from_secs(15),
             run_time: Duration::from_secs(3_600),
             grace: Duration::from_millis(500),
+            park_after: Duration::from_secs(1),
             engine_idle: Duration::from_secs(1_800),
             history: 100,
             claimed: 256,

@@ -10,6 +10,7 @@
 
 use insula_context::CancelReason;
 use insula_infra::{FailReason, Failure, RunStatus, WaitFor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Where a run stands.
@@ -18,6 +19,8 @@ pub(crate) enum Phase {
     Queued,
     Running,
     Waiting(WaitFor),
+    /// It is not this process's any more, and goes on later or elsewhere.
+    Left,
     Ended(RunStatus),
 }
 
@@ -37,11 +40,17 @@ pub(crate) enum Happened {
     /// Somebody asked to stop it.
     Stopped(CancelReason),
     /// The agent waits for something outside.
-    Parked(WaitFor),
+    Waits(WaitFor),
     /// What it waited for came.
     Woken,
+    /// It only waits, and has done so for a while.
+    Quiet,
+    /// The process is to end, and the run may go on elsewhere.
+    HandedOver,
     /// Its worker was lost, and it cannot be resumed.
     Lost,
+    /// It had ended before, and was being undone.
+    Ending(Ending),
     /// It was taken from the queue by a process that cannot run it.
     Refused { message: String },
 }
@@ -51,12 +60,12 @@ pub(crate) enum Happened {
 pub(crate) enum Command {
     /// Say `agent_started` and poll the agent.
     Start,
-    /// Say `agent_waiting`.
-    SayWaiting(WaitFor),
-    /// Say `agent_resumed`.
-    SayResumed,
     /// Drop the agent's future and wait until it is gone.
     StopAgent,
+    /// Write down what it waits for and give it back to the store.
+    Park,
+    /// Give it back to the store for whoever has room.
+    HandOver,
     /// Say the terminal event and give everything back.
     End(Ending),
 }
@@ -72,7 +81,8 @@ impl Command {
 }
 
 /// How a run ended, with what only the operator is told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Ending {
     Completed(Value),
     Failed { failure: Failure, cause: Option<String> },
@@ -104,10 +114,12 @@ pub(crate) fn step(phase: Phase, happened: Happened) -> (Phase, Vec<Command>) {
         (Phase::Running | Phase::Waiting(_), H::Panicked { cause }) => {
             failed(FailReason::Panic, "the agent panicked".to_owned(), Some(cause), vec![])
         }
-        (Phase::Running, H::Parked(reason)) => (Phase::Waiting(reason), vec![Command::SayWaiting(reason)]),
-        (Phase::Waiting(_), H::Woken) => (Phase::Running, vec![Command::SayResumed]),
+        (Phase::Running, H::Waits(reason)) => (Phase::Waiting(reason), vec![]),
+        (Phase::Waiting(_), H::Woken) => (Phase::Running, vec![]),
+        (Phase::Running | Phase::Waiting(_), H::Quiet) => (Phase::Left, vec![Command::Park]),
+        (Phase::Queued | Phase::Running | Phase::Waiting(_), H::HandedOver) => (Phase::Left, vec![Command::HandOver]),
         (Phase::Queued | Phase::Running | Phase::Waiting(_), happened) => interrupted(phase, happened),
-        (Phase::Ended(status), _) => (Phase::Ended(status), vec![]),
+        (over @ (Phase::Left | Phase::Ended(_)), _) => (over, vec![]),
     }
 }
 
@@ -122,6 +134,7 @@ fn interrupted(phase: Phase, happened: Happened) -> (Phase, Vec<Command>) {
         Happened::Lost => {
             failed(FailReason::Lost, "the process that worked on the run was lost".to_owned(), None, vec![])
         }
+        Happened::Ending(ending) => end(ending, vec![]),
         Happened::Refused { message } => failed(FailReason::Error, message, None, vec![]),
         _ => (phase, vec![]),
     }
@@ -181,8 +194,10 @@ mod tests {
             Just(Happened::Panicked { cause: "boom".into() }),
             Just(Happened::TimedOut { limit: "1s".into() }),
             Just(stop()),
-            Just(Happened::Parked(WaitFor::Human)),
+            Just(Happened::Waits(WaitFor::Human)),
             Just(Happened::Woken),
+            Just(Happened::Quiet),
+            Just(Happened::HandedOver),
             Just(Happened::Lost),
             Just(Happened::Refused { message: "unknown".into() }),
         ]
@@ -200,7 +215,10 @@ mod tests {
             let starts = commands.iter().filter(|c| **c == Command::Start).count();
             let ends = commands.iter().filter(|c| matches!(c, Command::End(_))).count();
             prop_assert!(starts <= 1 && ends <= 1);
+            let leaves = commands.iter().filter(|c| matches!(c, Command::Park | Command::HandOver)).count();
+            prop_assert!(ends + leaves <= 1, "what has left ends elsewhere");
             prop_assert_eq!(ends == 1, matches!(phase, Phase::Ended(_)));
+            prop_assert_eq!(leaves == 1, phase == Phase::Left);
             if ends == 1 {
                 prop_assert!(matches!(commands.last(), Some(Command::End(_))), "the end is last");
             }

@@ -7,8 +7,8 @@ use insula_infra::{Claimed, Lease, NewRun, RunHeader};
 use insula_registry::AgentClass;
 
 use crate::{
-    core::RunCore, events::Shown, history::History, journal::Journal, machine::Happened, platform::Platform,
-    replay::Recorded,
+    core::RunCore, events::Shown, history::History, journal::Journal, machine::Happened, options::RunOptions,
+    platform::Platform, replay::Recorded,
 };
 
 /// Where a run comes from.
@@ -27,6 +27,8 @@ pub(crate) struct Opened {
     /// What happened before it came here, if it is not simply to be started.
     pub before: Option<Happened>,
     pub history: History,
+    /// When the run is to have ended, if somebody asked for that.
+    pub due: Option<Timestamp>,
 }
 
 pub(crate) fn open_journal(
@@ -34,7 +36,7 @@ pub(crate) fn open_journal(
     context: &UserExecutionContext,
     class: &AgentClass,
     shown: &Shown,
-    deadline: Deadline,
+    deadline: Option<Deadline>,
     origin: Origin,
     now: Timestamp,
 ) -> Opened {
@@ -43,7 +45,8 @@ pub(crate) fn open_journal(
         Origin::Queue(claimed, recorded, runnable) => {
             let (lease, events, open) = (claimed.lease.clone(), claimed.run.events, recorded.open(now));
             let journal = Journal::resume(queue, clock, lease, events, open);
-            return Opened { journal, before: before_start(&claimed, runnable), history: History::new(recorded) };
+            let before = before_start(&claimed, &recorded, runnable);
+            return Opened { journal, before, due: claimed.deadline, history: History::of(recorded, &claimed) };
         }
         Origin::Child(parent) => Some(parent.context.run().clone()),
         Origin::Caller => None,
@@ -57,17 +60,22 @@ pub(crate) fn open_journal(
     });
     let lease = Lease { header: Arc::clone(&header), worker: platform.worker.clone(), token: 1 };
     let (input, payload) = shown.stored();
+    let due = deadline.map(|deadline| now.plus(deadline.remaining()));
     let run = NewRun {
         payload,
-        deadline: Some(now.plus(deadline.remaining())),
+        deadline: due,
+        options: RunOptions::of(context).stored(),
         ..NewRun::new(header, Arc::clone(class.version()), input, now)
     };
     let journal = Journal::create(queue, clock, lease, run, platform.limits().lease);
-    Opened { journal, before: None, history: History::default() }
+    Opened { journal, before: None, history: History::default(), due }
 }
 
 /// What is known of a claimed run before it is started.
-fn before_start(claimed: &Claimed, runnable: Result<(), String>) -> Option<Happened> {
+fn before_start(claimed: &Claimed, recorded: &Recorded, runnable: Result<(), String>) -> Option<Happened> {
+    if let Some(ending) = &recorded.ending {
+        return Some(Happened::Ending(ending.clone()));
+    }
     if let Some(reason) = &claimed.run.cancel {
         return Some(Happened::Stopped(reason.clone()));
     }

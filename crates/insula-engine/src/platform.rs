@@ -11,7 +11,7 @@ use std::{
 
 use insula_context::{CancelReason, Canceller, Clock, IdSource, RunId, Timestamp, UserScope};
 use insula_factory::{AgentInstanceFactory, Availability, Ports};
-use insula_infra::{Backend, WorkerId};
+use insula_infra::{Answer, Backend, WorkerId};
 use insula_registry::Dependency;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{Error, Limits, ToolCatalog, engines::EngineTable, lanes::Lanes, limits::Ledger};
+use crate::{Error, Limits, ToolCatalog, engines::EngineTable, lanes::Lanes, limits::Ledger, waits::Waits};
 
 pub(crate) struct Platform {
     pub instances: AgentInstanceFactory,
@@ -152,6 +152,8 @@ struct LiveRun {
     canceller: Canceller,
     /// The open questions by their place in the order of calls, and where their answers go.
     questions: BTreeMap<u32, oneshot::Sender<Value>>,
+    /// Of a run from the queue, which another process could go on with.
+    leaving: Option<Arc<Waits>>,
 }
 
 type Runs = HashMap<(UserScope, RunId), LiveRun>;
@@ -169,14 +171,20 @@ impl LiveRuns {
     }
 
     /// Enters a run; a second one of the same id is refused.
-    pub(crate) fn enter(&self, scope: &UserScope, run: &RunId, canceller: Canceller) -> Result<(), Error> {
+    pub(crate) fn enter(
+        &self,
+        scope: &UserScope,
+        run: &RunId,
+        canceller: Canceller,
+        leaving: Option<Arc<Waits>>,
+    ) -> Result<(), Error> {
         let mut runs = lock(self.shard(scope));
         match runs.entry((scope.clone(), run.clone())) {
             std::collections::hash_map::Entry::Occupied(_) => {
                 Err(insula_infra::Error::RunExists { run: run.clone() }.into())
             }
             std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(LiveRun { canceller, questions: BTreeMap::new() });
+                place.insert(LiveRun { canceller, questions: BTreeMap::new(), leaving });
                 Ok(())
             }
         }
@@ -206,13 +214,22 @@ impl LiveRuns {
         receiver
     }
 
-    /// Answers the oldest open question of a run, if there is one.
-    pub(crate) fn answer(&self, scope: &UserScope, run: &RunId, answer: Value) -> bool {
-        let mut runs = lock(self.shard(scope));
-        let Some(live) = runs.get_mut(&(scope.clone(), run.clone())) else { return false };
-        // Nobody waits for the answer of a question that was given up.
-        live.questions.retain(|_, sender| !sender.is_closed());
-        live.questions.pop_first().is_some_and(|(_, sender)| sender.send(answer).is_ok())
+    /// Hands an answer to whoever waits for it here. It is in the store: nothing is lost when nobody does.
+    pub(crate) fn answer(&self, scope: &UserScope, run: &RunId, answer: &Answer) {
+        let sender = {
+            let mut runs = lock(self.shard(scope));
+            runs.get_mut(&(scope.clone(), run.clone())).and_then(|live| live.questions.remove(&answer.index))
+        };
+        if let (Some(sender), Ok(value)) = (sender, serde_json::from_str(answer.answer.get())) {
+            let _nobody_waits = sender.send(value);
+        }
+    }
+
+    /// Asks the runs that may go on elsewhere to do so.
+    pub(crate) fn hand_over(&self) {
+        for shard in &self.shards {
+            lock(shard).values().filter_map(|live| live.leaving.as_ref()).for_each(|waits| waits.hand_over());
+        }
     }
 
     pub(crate) fn count(&self) -> usize {

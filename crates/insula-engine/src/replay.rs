@@ -1,6 +1,6 @@
 //! What a run's journal says that has happened, by each call's place in the order of calls. Pure: entries in, record out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use insula_agent::{Effect, ToolFailure};
 use insula_context::Timestamp;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     events::{self, CallKind, Ended, ToolStatus, Why},
     journal::Open,
+    machine::Ending,
 };
 
 /// What is recorded of a run.
@@ -24,6 +25,29 @@ pub(crate) struct Recorded {
     pub customs: u64,
     pub tool_calls: u64,
     pub steps: u64,
+    /// Calls that a failed run undoes, by their place.
+    pub undoable: BTreeMap<u32, Undoable>,
+    /// How the run ended, if what it did was being undone.
+    pub ending: Option<Ending>,
+}
+
+/// A call that took effect and can be undone. Both values are as the log has them: large ones by reference.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Undoable {
+    pub tool: String,
+    pub arguments: Text,
+    /// `None` when it was interrupted: whether it took effect is not known.
+    pub result: Option<Text>,
+}
+
+/// JSON text, compared as text.
+#[derive(Debug, Clone)]
+pub(crate) struct Text(pub RawJson);
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
 }
 
 /// One call that was made before.
@@ -43,8 +67,11 @@ pub(crate) enum Past {
     Failed(ToolFailure),
     /// The agent did not wait for it: it gave nothing and never will.
     GivenUp,
-    /// The tool was being called, and nobody knows how far that went.
-    Executing(Effect),
+    /// The tool was being called, or the step done, and nobody knows how far that went.
+    Executing {
+        effect: Effect,
+        asked: Asked,
+    },
     /// The run was waiting.
     Waiting {
         until: Option<Timestamp>,
@@ -60,6 +87,13 @@ impl Past {
     }
 }
 
+/// Whether a human was asked what became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Yes,
+    No,
+}
+
 #[derive(Deserialize)]
 struct Started {
     version: String,
@@ -70,12 +104,22 @@ struct Executing {
     call_id: String,
     tool: String,
     effect: Effect,
+    arguments: RawJson,
+}
+
+#[derive(Deserialize)]
+struct StepBegan {
+    index: u32,
+    name: String,
+    effect: Effect,
 }
 
 #[derive(Deserialize)]
 struct Completed {
     index: u32,
     tool: String,
+    #[serde(default)]
+    undo: bool,
     status: ToolStatus,
     result: Option<RawJson>,
     error: Option<String>,
@@ -95,6 +139,7 @@ struct Waits {
     waiting_for: String,
     index: u32,
     until: Option<Timestamp>,
+    agent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -121,9 +166,11 @@ impl Recorded {
             EventType::AgentStarted => self.version = Some(parse::<Started>(&entry.data)?.version),
             EventType::AgentThinking => self.thoughts += 1,
             EventType::Custom => self.customs += 1,
-            EventType::ToolExecuting => self.executing(parse(&entry.data)?)?,
+            EventType::ToolExecuting => self.executing(parse(&entry.data)?, entry)?,
             EventType::ToolCompleted => self.completed(parse(&entry.data)?, entry)?,
             EventType::StepCompleted => self.stepped(parse(&entry.data)?, entry)?,
+            EventType::StepStarted => self.began(parse(&entry.data)?),
+            EventType::AgentUndoing => self.ending = entry.journal.as_ref().map(parse).transpose()?,
             EventType::AgentWaiting => self.waiting(&parse(&entry.data)?),
             EventType::AgentResumed => self.resumed(&parse(&entry.data)?, entry)?,
             _ => {}
@@ -131,15 +178,27 @@ impl Recorded {
         Ok(())
     }
 
-    fn executing(&mut self, said: Executing) -> Result<(), String> {
+    fn executing(&mut self, said: Executing, entry: &JournalEntry) -> Result<(), String> {
+        if said.call_id.starts_with('u') {
+            return Ok(());
+        }
         let index = said.call_id.strip_prefix('c').and_then(|index| index.parse().ok());
         let index = index.ok_or_else(|| format!("\"{}\" is no call id", said.call_id))?;
         self.tool_calls += 1;
-        self.enter(index, CallKind::Tool, said.tool, Past::Executing(said.effect));
+        if said.effect == Effect::Compensable {
+            let arguments = Text(entry.journal.clone().unwrap_or(said.arguments));
+            self.undoable.insert(index, Undoable { tool: said.tool.clone(), arguments, result: None });
+        }
+        self.enter(index, CallKind::Tool, said.tool, Past::Executing { effect: said.effect, asked: Asked::No });
         Ok(())
     }
 
     fn completed(&mut self, said: Completed, entry: &JournalEntry) -> Result<(), String> {
+        if said.undo {
+            self.undoable.remove(&said.index);
+            return Ok(());
+        }
+        self.took_effect(&said, entry);
         let past = match (said.status, &entry.journal) {
             (ToolStatus::Ok, _) => gave(said.result.as_ref(), entry)?,
             (ToolStatus::Aborted, _) => Past::GivenUp,
@@ -148,6 +207,22 @@ impl Recorded {
         };
         self.enter(said.index, CallKind::Tool, said.tool, past);
         Ok(())
+    }
+
+    /// Keeps what it takes to undo a call that took effect, and forgets one that did not.
+    fn took_effect(&mut self, said: &Completed, entry: &JournalEntry) {
+        if said.status == ToolStatus::Error {
+            self.undoable.remove(&said.index);
+        }
+        let result = entry.journal.as_ref().or(said.result.as_ref()).filter(|_| said.status == ToolStatus::Ok);
+        if let (Some(undoable), Some(result)) = (self.undoable.get_mut(&said.index), result) {
+            undoable.result = Some(Text(Arc::clone(result)));
+        }
+    }
+
+    fn began(&mut self, said: StepBegan) {
+        let past = Past::Executing { effect: said.effect, asked: Asked::No };
+        self.enter(said.index, CallKind::Step, said.name, past);
     }
 
     fn stepped(&mut self, said: Stepped, entry: &JournalEntry) -> Result<(), String> {
@@ -159,15 +234,27 @@ impl Recorded {
     }
 
     fn waiting(&mut self, said: &Waits) {
-        let human = said.waiting_for == WaitFor::Human.as_str();
-        let (kind, name) = if human { (CallKind::Answer, "ask") } else { (CallKind::Timer, "sleep") };
+        let (kind, name) = match (WaitFor::parse(&said.waiting_for), &said.agent) {
+            (Some(WaitFor::Reconcile), _) => return self.asked(said.index, Asked::Yes),
+            (Some(WaitFor::Human), _) => (CallKind::Answer, "ask"),
+            (Some(WaitFor::Child), Some(agent)) => (CallKind::Agent, agent.as_str()),
+            _ => (CallKind::Timer, "sleep"),
+        };
         self.enter(said.index, kind, name.to_owned(), Past::Waiting { until: said.until });
+    }
+
+    fn asked(&mut self, index: u32, now: Asked) {
+        if let Some(Call { past: Past::Executing { asked, .. }, .. }) = self.calls.get_mut(&index) {
+            *asked = now;
+        }
     }
 
     fn resumed(&mut self, said: &Resumes, entry: &JournalEntry) -> Result<(), String> {
         let Some(ended) = &entry.journal else { return Ok(()) };
         let Ended { index } = parse(ended)?;
-        if let Some(call) = self.calls.get_mut(&index) {
+        if said.why == Why::Reconciled {
+            self.asked(index, Asked::No);
+        } else if let Some(call) = self.calls.get_mut(&index) {
             call.past = if said.why == Why::GivenUp { Past::GivenUp } else { Past::Waited(said.why) };
         }
         Ok(())
@@ -179,7 +266,8 @@ impl Recorded {
 
     /// The calls whose `tool_completed` is owed.
     pub(crate) fn open(&self, now: Timestamp) -> Vec<Open> {
-        let executing = self.calls.iter().filter(|(_, call)| matches!(call.past, Past::Executing(_)));
+        let is_open = |call: &Call| call.kind == CallKind::Tool && matches!(call.past, Past::Executing { .. });
+        let executing = self.calls.iter().filter(|(_, call)| is_open(call));
         executing.map(|(index, call)| Open::new(*index, &call.name, now)).collect()
     }
 }
@@ -240,14 +328,16 @@ mod tests {
             // What only the engine sees is never a reference, whatever it looks like.
             (completed("ok", &reference, Some(reference.clone())), Past::Gave(reference.clone())),
             (completed("timeout", &json!({"error": "no"}), Some(json!(failure))), Past::Failed(failure)),
-            (completed("unknown", &json!({}), Some(json!("unknown"))), Past::Failed(ToolFailure::Unknown)),
             (completed("aborted", &json!({"error": "stopped"}), None), Past::GivenUp),
         ];
         for (end, past) in table {
             let expected = Call { kind: CallKind::Tool, name: "pay".to_owned(), past };
             assert_eq!(call(&[executing("once"), end]), Some(expected));
         }
-        assert_eq!(call(&[executing("once")]).unwrap().past, Past::Executing(Effect::Once));
+        assert_eq!(
+            call(&[executing("once")]).unwrap().past,
+            Past::Executing { effect: Effect::Once, asked: Asked::No }
+        );
     }
 
     #[test]

@@ -43,11 +43,15 @@ pub enum EventType {
     Custom,
     /// A budget is nearly spent.
     BudgetWarning,
+    /// A step begins that must not be repeated blindly.
+    StepStarted,
+    /// The run is over, and what can be undone is being undone.
+    AgentUndoing,
 }
 
 impl EventType {
     /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::AgentStarted,
         Self::AgentThinking,
         Self::ToolExecuting,
@@ -63,6 +67,8 @@ impl EventType {
         Self::ModelCompleted,
         Self::Custom,
         Self::BudgetWarning,
+        Self::StepStarted,
+        Self::AgentUndoing,
     ];
 
     /// The stored and sent word.
@@ -83,6 +89,8 @@ impl EventType {
             Self::ModelCompleted => "model_completed",
             Self::Custom => "custom",
             Self::BudgetWarning => "budget_warning",
+            Self::StepStarted => "step_started",
+            Self::AgentUndoing => "agent_undoing",
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Lease {
 }
 
 /// One atomic write to a run: its events, what they make of its summary, and the payloads that they refer to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Append {
     /// The right to do so.
     pub lease: Lease,

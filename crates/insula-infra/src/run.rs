@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use insula_context::{CancelReason, RunId, Timestamp};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{EventType, Payload, RawJson, RunHeader};
 
@@ -100,6 +100,13 @@ impl FailReason {
     }
 }
 
+impl<'de> Deserialize<'de> for FailReason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Self::parse(&word).ok_or_else(|| D::Error::custom("no such reason"))
+    }
+}
+
 impl Serialize for FailReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -107,7 +114,7 @@ impl Serialize for FailReason {
 }
 
 /// How a run failed, in words that its user may see.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The class of failure.
     pub reason: FailReason,

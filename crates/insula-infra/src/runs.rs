@@ -15,6 +15,8 @@ pub struct RunFilter {
     pub status: Option<RunStatus>,
     /// Only runs of this agent class.
     pub agent: Option<String>,
+    /// Only children of this run.
+    pub parent: Option<RunId>,
 }
 
 /// Which part of a list is wanted.

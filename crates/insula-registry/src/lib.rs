@@ -23,3 +23,4 @@ mod schema;
 pub use class::{AgentClass, Capability, Dependency};
 pub use error::{Error, Fault};
 pub use registry::{AgentClassRegistry, RegistryBuilder};
+pub use schema::violations_of;

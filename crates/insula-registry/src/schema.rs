@@ -19,3 +19,11 @@ pub(crate) fn violations(validator: &Validator, value: &Value) -> Vec<String> {
     };
     validator.iter_errors(value).take(TOLD).map(describe).collect()
 }
+
+/// What is wrong with a value by a schema that is not compiled yet; nothing when it fits.
+///
+/// # Errors
+/// In words, when the schema is none.
+pub fn violations_of(schema: &Value, value: &Value) -> Result<Vec<String>, String> {
+    Ok(violations(&compile(schema)?, value))
+}

@@ -11,7 +11,7 @@ use crate::{cli::RunsArgs, exit::Stop, identity, output::Palette, table::Columns
 pub(super) async fn runs(desk: &Desk<'_>, args: RunsArgs) -> Result<(), Stop> {
     let scope = identity::caller(&desk.settings)?;
     let thread = args.thread.map(ThreadId::new).transpose()?;
-    let filter = RunFilter { thread, status: args.status.map(Into::into), agent: None };
+    let filter = RunFilter { thread, status: args.status.map(Into::into), ..RunFilter::default() };
     let page = PageRequest { cursor: None, limit: args.limit as usize };
     let page = match wiring::existing(&desk.settings)? {
         Some(backend) => backend.runs.runs(&scope, &filter, &page).await?,

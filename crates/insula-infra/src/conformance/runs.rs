@@ -196,7 +196,7 @@ pub async fn lists_what_a_filter_lets_through(subject: Subject) {
     let cases: [(RunFilter, &[&str]); 5] = [
         (RunFilter { thread: thread.clone(), ..RunFilter::default() }, &["t-ended", "t-running"]),
         (RunFilter { status, ..RunFilter::default() }, &["u-ended", "t-ended"]),
-        (RunFilter { thread, status, agent: agent("echo") }, &["t-ended"]),
+        (RunFilter { thread, status, agent: agent("echo"), parent: None }, &["t-ended"]),
         (RunFilter { agent: agent("another"), ..RunFilter::default() }, &[]),
         (RunFilter { status: Some(RunStatus::Waiting), ..RunFilter::default() }, &[]),
     ];

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use insula_agent::{Error, Question};
 use insula_context::UserExecutionContext;
-use insula_engine::Outcome;
-use insula_infra::Event;
+use insula_engine::{AnswerTo, Outcome};
+use insula_infra::{AnswerRequest, Event, PageRequest};
 use insula_registry::AgentClass;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::stage::{class, data, log_of, nothing_is_left};
-use crate::support::{Island, context, in_virtual_time, kinds, on_every_backend, until};
+use crate::support::{Island, context, in_virtual_time, kinds, on_every_backend, until_async};
 
 fn asking(question: Question) -> AgentClass {
     class("asking", move |session, _| {
@@ -23,12 +23,23 @@ fn asking(question: Question) -> AgentClass {
     })
 }
 
+/// Answers the oldest question of a run as soon as there is one, once for each answer.
+async fn reply(island: &Island, context: &UserExecutionContext, answers: &[Value]) {
+    for answer in answers {
+        let given = async || give(island, context, answer.clone()).await == Some(AnswerRequest::Recorded);
+        until_async("there is a question", given).await;
+    }
+}
+
+async fn give(island: &Island, context: &UserExecutionContext, answer: Value) -> Option<AnswerRequest> {
+    let answer = AnswerTo::the_oldest(answer).by("a test");
+    island.factory().answer(context.scope(), context.run(), answer).await.unwrap()
+}
+
 /// Runs `asking` and answers as soon as there is a question.
 async fn answered(island: &Island, context: &UserExecutionContext, answer: Value) -> (Outcome, Vec<Event>) {
     let engine = island.engine(context);
-    let reply = async {
-        until("there is a question", || island.factory().answer(context.scope(), context.run(), answer.clone())).await;
-    };
+    let reply = reply(island, context, &[answer]);
     let (outcome, ()) = tokio::join!(engine.execute_agent(context, "asking", json!(1)), reply);
     (outcome.unwrap(), log_of(island, context).await)
 }
@@ -44,15 +55,26 @@ on_every_backend! {
         assert_eq!(kinds(&log), expected);
         assert_eq!(data(&log[1])["question"]["choices"], json!(["yes", "no"]));
         assert_eq!(data(&log[3])["result"], "yes");
-        assert!(!island.factory().answer(&ada, context.run(), json!("no")), "it is answered already");
+        assert_eq!(give(&island, &context, json!("no")).await, None, "it is answered already");
     }
 
-    async fn an_answer_that_is_no_choice_is_refused_with_the_choices(island: Island) {
-        let island = island.class(asking(Question::new("Refund?").choices(["yes", "no"])));
+    async fn an_answer_that_does_not_fit_is_refused_with_the_violations_and_the_question_stays_open(island: Island) {
+        let mut question = Question::new("How much?").choices(["10", "20"]);
+        question.schema = Some(json!({"type": "string", "maxLength": 2}));
+        let island = island.class(asking(question));
         let ada = island.user("ada");
-        let (outcome, _) = answered(&island, &context(&ada), json!("perhaps")).await;
-        assert_eq!(outcome.end.reason(), "error");
-        assert!(outcome.end.message().unwrap().contains("choose one of: yes, no"), "{outcome:?}");
+        let context = context(&ada);
+        let engine = island.engine(&context);
+        let refused = async {
+            until_async("there is a question", async || !island.factory().inbox(&ada, None, &PageRequest::default()).await.unwrap().items.is_empty()).await;
+            let wrong = island.factory().answer(&ada, context.run(), AnswerTo::the_oldest("perhaps")).await;
+            let Err(insula_engine::Error::Answer { violations }) = wrong else { panic!("{wrong:?}") };
+            assert_eq!(violations.len(), 2, "{violations:?}");
+            assert!(violations[0].contains("choose one of: 10, 20"), "{violations:?}");
+            reply(&island, &context, &[json!("20")]).await;
+        };
+        let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "asking", json!(1)), refused);
+        assert_eq!(outcome.unwrap().result(), Some(&json!({"answer": "20"})));
         nothing_is_left(&island, &[&ada]).await;
     }
 
@@ -68,12 +90,7 @@ on_every_backend! {
         let ada = island.user("ada");
         let context = context(&ada);
         let engine = island.engine(&context);
-        let reply = async {
-            for answer in ["one", "two"] {
-                let given = || island.factory().answer(&ada, context.run(), json!(answer));
-                until("there is a question", given).await;
-            }
-        };
+        let reply = reply(&island, &context, &[json!("one"), json!("two")]);
         let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "twice", json!(1)), reply);
         assert_eq!(outcome.unwrap().result(), Some(&json!(["one", "two"])));
     }
@@ -87,8 +104,9 @@ on_every_backend! {
             let mut events = engine.events(context.thread(), 0);
             while !matches!(events.next().await.unwrap(), Some(insula_engine::StreamItem::Event(e))
                 if e.kind.as_str() == "agent_waiting") {}
-            assert!(!island.factory().answer(&bob, context.run(), json!("his")));
-            assert!(island.factory().answer(&ada, context.run(), json!("hers")));
+            let his = island.factory().answer(&bob, context.run(), AnswerTo::the_oldest("his")).await;
+            assert_eq!(his.unwrap(), None);
+            assert_eq!(give(&island, &context, json!("hers")).await, Some(AnswerRequest::Recorded));
         };
         let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "asking", json!(1)), reply);
         assert_eq!(outcome.unwrap().result(), Some(&json!({"answer": "hers"})));
@@ -134,7 +152,7 @@ in_virtual_time! {
     async fn an_agent_that_gives_up_waiting_goes_on_as_it_likes(island: Island) {
         let impatient = class("impatient", |session, input| async move {
             let question = session.ask::<Value>(Question::new("well?"));
-            let given_up = tokio::time::timeout(Duration::from_secs(5), question).await.is_err();
+            let given_up = tokio::time::timeout(Duration::from_millis(500), question).await.is_err();
             match input.as_str() {
                 Some("fail") => Err(Error::failed("nobody is there")),
                 Some("panic") => panic!("nobody is there"),
@@ -150,7 +168,7 @@ in_virtual_time! {
             let context = context(&ada);
             let outcome = island.engine(&context).execute_agent(&context, "impatient", json!(input)).await.unwrap();
             assert_eq!(outcome.end.reason(), end, "{outcome:?}");
-            assert!(!island.factory().answer(&ada, context.run(), json!("late")), "the question is gone");
+            assert_eq!(give(&island, &context, json!("late")).await, None, "the question is gone");
         }
         nothing_is_left(&island, &[&ada]).await;
     }

@@ -23,4 +23,4 @@ pub(crate) use gauge::Gauge;
 pub(crate) use island::Island;
 pub(crate) use log::{events_of_run, kinds, words};
 pub(crate) use people::{context, context_in, user, user_of, users};
-pub(crate) use until::until;
+pub(crate) use until::{until, until_async};

@@ -12,3 +12,14 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let patience = Duration::from_secs(20);
     assert!(tokio::time::timeout(patience, looking).await.is_ok(), "not within {patience:?}: {what}");
 }
+
+/// As [`until`], of something that takes a question to somebody else to find out.
+pub(crate) async fn until_async(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    assert!(tokio::time::timeout(patience, looking).await.is_ok(), "not within {patience:?}: {what}");
+}
