@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use insula_agent::{Effect, Error, Question, Result, Session, Space, ToolFailure, ToolSpec, agent_fn, tool_fn};
+use insula_agent::{
+    Effect, Error, Question, Reconciled, Result, Session, Space, Tool, ToolCall, ToolFailure, ToolSpec, agent_fn, tool_fn,
+};
 use insula_context::{RunId, UserScope};
 use insula_engine::Tools;
 use insula_registry::{AgentClass, AgentClassRegistry};
@@ -54,23 +56,50 @@ struct Task {
 }
 
 /// The tools of one node, one for each effect.
-pub fn tools(link: &Arc<Link>, mutant: Option<Mutant>) -> Tools {
+pub fn tools(node: &Arc<Link>, mutant: Option<Mutant>) -> Tools {
     let effects = [Effect::Pure, Effect::Idempotent, Effect::Once, Effect::Compensable];
     effects.into_iter().fold(Tools::new(), |tools, effect| {
-        let link = Arc::clone(link);
+        let link = Arc::clone(node);
         let spec = ToolSpec::new::<Task>(tool_name(effect)).effect(Mutant::effect(mutant, effect));
-        tools.with(tool_fn(spec, move |call: insula_agent::ToolCall, task: Task| {
-            let link = Arc::clone(&link);
-            async move {
-                let (scope, run) = (call.context().scope(), call.context().run());
-                link.alive().await;
-                link.check_not_recorded(scope, run, call.id());
-                let work = Work { link, place: place(scope, run, &task.place), effect };
-                work.carry_out(call.key(), task.millis).await;
-                if task.fails { Err(Error::failed(PLANNED)) } else { Ok("done") }
-            }
-        }))
+        let works = tool_fn(spec, move |call: ToolCall, task: Task| work(Arc::clone(&link), call, task, effect));
+        let (asked, undoing) = (Arc::clone(node), Arc::clone(node));
+        let knows = works.reconciled_by(move |call, task| reconcile(Arc::clone(&asked), call, task));
+        tools.with(knows.undone_by(move |call, task, _| undo(Arc::clone(&undoing), call, task)))
     })
+}
+
+async fn work(link: Arc<Link>, call: ToolCall, task: Task, effect: Effect) -> Result<&'static str> {
+    let (scope, run) = (call.context().scope(), call.context().run());
+    link.alive().await;
+    link.check_not_recorded(scope, run, call.id());
+    // What fails has no effect.
+    let effect = if task.fails { Effect::Pure } else { effect };
+    let work = Work { link, place: place(scope, run, &task.place), effect };
+    work.carry_out(call.key(), task.millis).await;
+    if task.fails { Err(Error::failed(PLANNED)) } else { Ok("done") }
+}
+
+/// A tool that finds out by itself, now and then, whether it was called.
+async fn reconcile(link: Arc<Link>, call: ToolCall, task: Value) -> Result<Reconciled> {
+    link.alive().await;
+    let task: Task = serde_json::from_value(task).map_err(|e| Error::failed(e.to_string()))?;
+    let place = place(call.context().scope(), call.context().run(), &task.place);
+    let mut ledger = lock(&link.world.ledger);
+    if link.world.rng.chance(500) && !task.fails {
+        ledger.doubt(&place);
+        return Ok(Reconciled::Unknown);
+    }
+    let begun = ledger.at(&place).begun;
+    Ok(if begun > 0 && !task.fails { Reconciled::Happened(json!("done")) } else { Reconciled::DidNotHappen })
+}
+
+async fn undo(link: Arc<Link>, call: ToolCall, task: Value) -> Result<()> {
+    link.alive().await;
+    let task: Task = serde_json::from_value(task).map_err(|e| Error::failed(e.to_string()))?;
+    let place = place(call.context().scope(), call.context().run(), &task.place);
+    link.note("undo", &format!("{place:?}"));
+    lock(&link.world.ledger).undo(&place);
+    Ok(())
 }
 
 const fn tool_name(effect: Effect) -> &'static str {
@@ -133,7 +162,7 @@ impl Actor {
     async fn single(&self, op: &Op, at: &str) -> Result<Value> {
         let session = &self.session;
         match op {
-            Op::Step(effect) => in_doubt(session.step("step", *effect, || self.step(*effect, at)).await),
+            Op::Step(effect) => session.step(&format!("step {at}"), *effect, || self.step(*effect, at)).await,
             Op::Tool { effect, fails, millis } => {
                 let task = Task { place: at.to_owned(), fails: *fails, millis: *millis };
                 of_tool(session.call_tool(tool_name(*effect), task).await)
@@ -186,18 +215,9 @@ fn question(asked: Asked) -> Question {
     }
 }
 
-/// A step that must not be repeated and may have been interrupted is refused.
-fn in_doubt(result: Result<Value>) -> Result<Value> {
-    match result {
-        Err(Error::Failed { message, .. }) if message.contains("must not be done twice") => Ok(json!("refused")),
-        result => result,
-    }
-}
-
 fn of_tool(result: Result<Value>) -> Result<Value> {
     match result {
         Err(Error::Tool { failure: ToolFailure::Failed { .. }, .. }) => Ok(json!("failed")),
-        Err(Error::Tool { failure: ToolFailure::Unknown, .. }) => Ok(json!("unknown")),
         result => result,
     }
 }

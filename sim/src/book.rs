@@ -24,6 +24,17 @@ pub enum Standing {
     Ended,
 }
 
+/// An open question.
+#[derive(Debug)]
+pub struct Asked {
+    /// Who is to say something.
+    pub kind: WaitFor,
+    /// What is asked.
+    pub words: Value,
+    /// Whether somebody has.
+    pub answered: bool,
+}
+
 /// A run by what the store has accepted.
 #[derive(Debug)]
 pub struct Entry {
@@ -37,14 +48,16 @@ pub struct Entry {
     pub token: u64,
     /// How many events it has.
     pub events: u64,
-    /// Its open questions: what is waited for, and the words of it.
-    pub questions: BTreeMap<u64, (WaitFor, Value)>,
+    /// Its open questions by their place in the order of calls.
+    pub questions: BTreeMap<u32, Asked>,
     /// Whether somebody asked to stop it.
     pub stop: bool,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Its lease has been over once, and was renewed after that: the store may have given the run away meanwhile.
     lapsed: bool,
+    /// A child of it has ended since it was parked.
+    woken: bool,
     /// Randomness and times that it was told, in the order of the log.
     pub told: Vec<Value>,
     started: bool,
@@ -59,6 +72,7 @@ pub struct Said {
     events: Vec<NewEvent>,
     change: Option<RunChange>,
     asks: Vec<NewQuestion>,
+    closes: Vec<u32>,
     after: u64,
 }
 
@@ -71,6 +85,7 @@ impl Said {
             events: append.events.clone(),
             change: append.change.clone(),
             asks: append.asks.clone(),
+            closes: append.closes.clone(),
             after: append.after,
         }
     }
@@ -129,7 +144,8 @@ impl Book {
                 (events != run.events).then(|| format!("{} has {events} events, not {}", header.run, run.events)),
             ),
         ];
-        (run.token, run.standing, run.lapsed) = (*token, Standing::Held(worker.clone(), until), false);
+        (run.token, run.standing) = (*token, Standing::Held(worker.clone(), until));
+        (run.lapsed, run.woken) = (false, false);
         broken
     }
 
@@ -145,10 +161,24 @@ impl Book {
                 let ended = |child: &RunId| {
                     self.runs.iter().any(|((_, id), run)| id == child && run.standing == Standing::Ended)
                 };
-                // An answer wakes it as well, and those that were closed are not asked after here.
-                until.is_some_and(|at| at <= now) || run.stop || !run.questions.is_empty() || children.iter().any(ended)
+                let answered = run.questions.values().any(|question| question.answered);
+                until.is_some_and(|at| at <= now) || run.stop || run.woken || answered || children.iter().any(ended)
             }
             Standing::Ended => false,
+        }
+    }
+
+    /// A question has its answer.
+    pub fn answered(&mut self, key: &Key, index: u32) {
+        if let Some(question) = self.runs.get_mut(key).and_then(|run| run.questions.get_mut(&index)) {
+            question.answered = true;
+        }
+    }
+
+    /// Somebody wants a run to stop.
+    pub fn stopped(&mut self, key: &Key) {
+        if let Some(run) = self.runs.get_mut(key) {
+            run.stop = true;
         }
     }
 
@@ -179,9 +209,13 @@ impl Book {
         for event in &said.events {
             broken.push(("events in their order", run.take(event).map(|what| format!("{}: {what}", header.run))));
         }
-        run.ask(&said.asks);
+        run.ask(said);
         broken.extend(run.change(said));
         run.ended_at = (run.standing == Standing::Ended).then_some(now);
+        let parent = run.parent.clone().filter(|_| run.standing == Standing::Ended);
+        if let Some(parent) = parent.and_then(|parent| self.runs.get_mut(&(key.0, parent))) {
+            parent.woken = true;
+        }
         broken
     }
 
@@ -237,16 +271,12 @@ impl Entry {
             stop: false,
             ended_at: None,
             lapsed: false,
+            woken: false,
             told: Vec::new(),
             started: false,
             open: BTreeSet::new(),
             recorded: BTreeSet::new(),
         }
-    }
-
-    /// Whether it waits for a human, for as long as that takes.
-    pub fn asks(&self) -> bool {
-        self.questions.values().any(|(kind, _)| *kind == WaitFor::Human)
     }
 
     fn writer(&self, said: &Said) -> Broken {
@@ -268,24 +298,17 @@ impl Entry {
             EventType::AgentStarted if std::mem::replace(&mut self.started, true) => Some("a second start".to_owned()),
             EventType::ToolExecuting if !self.open.insert(call()) => Some(format!("{} opens again", call())),
             EventType::ToolCompleted => {
-                if matches!(data["status"].as_str(), Some("ok" | "error" | "timeout")) {
+                if call().starts_with('c') && matches!(data["status"].as_str(), Some("ok" | "error" | "timeout")) {
                     self.recorded.insert(call());
                 }
                 (!self.open.remove(&call())).then(|| format!("{} closes and was not open", call()))
             }
             EventType::StepCompleted => {
-                self.questions.remove(&data["index"].as_u64().unwrap_or(u64::MAX));
                 if let Some("random" | "now") = data["name"].as_str() {
                     self.told.push(data["result"].clone());
                 }
                 let call = format!("c{}", data["index"]);
                 (!self.recorded.insert(call.clone())).then(|| format!("{call} is recorded again"))
-            }
-            EventType::AgentWaiting => {
-                if let (Some(index), Some("human")) = (data["index"].as_u64(), data["waiting_for"].as_str()) {
-                    self.questions.insert(index, (WaitFor::Human, data["question"].clone()));
-                }
-                None
             }
             EventType::AgentCompleted if !self.started => Some("it completed and never started".to_owned()),
             kind if kind.is_terminal() && !self.open.is_empty() => Some(format!("{:?} open at the end", self.open)),
@@ -293,11 +316,12 @@ impl Entry {
         }
     }
 
-    fn ask(&mut self, asks: &[NewQuestion]) {
-        for ask in asks {
+    fn ask(&mut self, said: &Said) {
+        for ask in &said.asks {
             let words = serde_json::from_str(ask.question.get()).unwrap_or_default();
-            self.questions.insert(u64::from(ask.index), (ask.kind, words));
+            self.questions.insert(ask.index, Asked { kind: ask.kind, words, answered: false });
         }
+        self.questions.retain(|index, _| !said.closes.contains(index));
     }
 
     fn change(&mut self, said: &Said) -> Broken {

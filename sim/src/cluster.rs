@@ -73,6 +73,7 @@ impl Cluster {
             claimed: usize::try_from(rng.between(2, 12)).unwrap_or(2),
             running: usize::try_from(rng.between(2, 8)).unwrap_or(2),
             grace: Duration::from_millis(100),
+            park_after: Duration::from_millis(rng.between(20, 2_000)),
             ..Limits::default()
         };
         let factory = ExecutionEngineFactory::builder(actor::classes(&link)?, backend)
@@ -118,6 +119,20 @@ impl Cluster {
         }
         node.link.set(condition);
         node.link.note("node", &format!("{condition:?}"));
+    }
+
+    /// A node is shut down: it accepts nothing more, and what it has is handed over.
+    pub fn drain(&self, number: u64) {
+        let mut nodes = lock(&self.nodes);
+        let Some(node) = nodes.get_mut(usize::try_from(number).unwrap_or(0)) else { return };
+        let Some(factory) = node.factory.take() else { return };
+        let (link, grace) = (Arc::clone(&node.link), Duration::from_millis(self.world.rng.below(1_500)));
+        link.note("node", "drains");
+        tokio::spawn(async move {
+            factory.shutdown(grace).await;
+            link.set(Condition::Crashed);
+            link.note("node", "is drained");
+        });
     }
 
     /// A node that is down comes back under a new name, with nothing that it knew.

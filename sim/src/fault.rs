@@ -19,12 +19,14 @@ pub enum Fault {
     Hung,
     /// A node's calls take long.
     Slow,
+    /// A node is shut down in good order.
+    Drain,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::FailsBefore, Self::AnswerLost, Self::SignalLost, Self::Crash, Self::Refused, Self::Hung, Self::Slow];
+    pub const ALL: [Self; 8] =
+        [Self::FailsBefore, Self::AnswerLost, Self::SignalLost, Self::Crash, Self::Refused, Self::Hung, Self::Slow, Self::Drain];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Fault {
             Self::Refused => "refused",
             Self::Hung => "hung",
             Self::Slow => "slow",
+            Self::Drain => "drain",
         }
     }
 }

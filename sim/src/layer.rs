@@ -161,6 +161,13 @@ impl QueueLayer for NodeStore {
         self.link.answer("journal", fate, answer).await
     }
 
+    async fn recorded(&self, scope: &UserScope, run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
+        let fate = self.link.call("recorded").await?;
+        self.note("recorded", run.as_str());
+        let answer = self.inner.queue.recorded(scope, run).await;
+        self.link.answer("recorded", fate, answer).await
+    }
+
     async fn news(&self, worker: &WorkerId) -> Result<Vec<News>, Error> {
         let fate = self.link.call("news").await?;
         let mut answer = self.inner.queue.news(worker).await;
@@ -201,10 +208,8 @@ impl RunStore for NodeStore {
         let fate = self.link.call("cancel").await?;
         let answer = self.inner.runs.request_cancel(scope, run, reason).await;
         self.note("cancel", &format!("{run} {fate:?} {answer:?}"));
-        if let (Ok(CancelRequest::Recorded), Some(run)) =
-            (&answer, lock(&self.link.world.book).runs.get_mut(&(scope.clone(), run.clone())))
-        {
-            run.stop = true;
+        if matches!(answer, Ok(CancelRequest::Recorded)) {
+            lock(&self.link.world.book).stopped(&(scope.clone(), run.clone()));
         }
         self.link.answer("cancel", fate, answer).await
     }
@@ -215,7 +220,13 @@ impl RunStore for NodeStore {
         filter: &RunFilter,
         reason: CancelReason,
     ) -> Result<Vec<RunId>, Error> {
-        self.inner.runs.request_cancel_all(scope, filter, reason).await
+        let fate = self.link.call("cancel all").await?;
+        let answer = self.inner.runs.request_cancel_all(scope, filter, reason).await;
+        for run in answer.iter().flatten() {
+            self.note("cancel all", &format!("{run} {fate:?}"));
+            lock(&self.link.world.book).stopped(&(scope.clone(), run.clone()));
+        }
+        self.link.answer("cancel all", fate, answer).await
     }
 
     async fn fork_thread(
@@ -327,7 +338,11 @@ impl Inbox for NodeStore {
 
     async fn answer(&self, scope: &UserScope, run: &RunId, answer: Answer) -> Result<Option<AnswerRequest>, Error> {
         let fate = self.link.call("answer").await?;
+        let index = answer.index;
         let answered = self.inner.inbox.answer(scope, run, answer).await;
+        if matches!(answered, Ok(Some(AnswerRequest::Recorded | AnswerRequest::Answered))) {
+            lock(&self.link.world.book).answered(&(scope.clone(), run.clone()), index);
+        }
         self.note("answer", &format!("{run} {fate:?} {answered:?}"));
         self.link.answer("answer", fate, answered).await
     }

@@ -14,6 +14,10 @@ pub struct Work {
     pub begun: u64,
     /// How often it went to its end.
     pub done: u64,
+    /// Whether the tool once said that it does not know.
+    pub doubted: bool,
+    /// How often it was undone.
+    pub undone: u64,
     /// The keys that it was given.
     pub keys: BTreeSet<String>,
 }
@@ -23,6 +27,8 @@ pub struct Work {
 pub struct Ledger {
     work: BTreeMap<Place, Work>,
     keys: BTreeMap<String, Place>,
+    /// What each run undid, in this order.
+    undone: BTreeMap<(String, String), Vec<String>>,
 }
 
 impl Ledger {
@@ -45,6 +51,32 @@ impl Ledger {
     /// Work went to its end.
     pub fn end(&mut self, place: &Place) {
         self.work.entry(place.clone()).or_default().done += 1;
+    }
+
+    /// A tool does not know whether it did this.
+    pub fn doubt(&mut self, place: &Place) {
+        self.work.entry(place.clone()).or_default().doubted = true;
+    }
+
+    /// Work was undone.
+    pub fn undo(&mut self, place: &Place) {
+        let work = self.work.entry(place.clone()).or_default();
+        work.undone += 1;
+        if work.undone == 1 {
+            let (user, run, at) = place.clone();
+            self.undone.entry((user, run)).or_default().push(at);
+        }
+    }
+
+    /// What a run undid, in the order in which it did.
+    pub fn undone_by(&self, user: &str, run: &str) -> &[String] {
+        self.undone.get(&(user.to_owned(), run.to_owned())).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether work with a key that begins like this was begun.
+    pub fn has_begun(&self, user: &str, key: &str) -> bool {
+        let key = format!("{user}/{key}");
+        self.keys.range(key.clone()..).next().is_some_and(|(known, _)| known.starts_with(&key))
     }
 
     /// What was done at a place.

@@ -4,7 +4,7 @@
 //! In reading order: [`plan`] (what a run is to do) and [`model`] (what may come of it), [`actor`] (the agent that does it)
 //! and [`ledger`] (what was really done), [`world`], [`fault`], [`link`] and [`layer`] (what
 //! goes wrong), [`book`] (the invariants of
-//! every operation), [`cluster`] (the nodes), [`story`] (one seed), [`verdict`] (its end), [`mutants`], [`report`].
+//! every operation), [`cluster`] (the nodes), `people` (the users), [`story`] (one seed), [`verdict`] (its end), [`mutants`], [`report`].
 
 pub mod actor;
 pub mod book;
@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod link;
 pub mod model;
 pub mod mutants;
+mod people;
 pub mod plan;
 pub mod report;
 pub mod rng;

@@ -1,6 +1,5 @@
 //! What may come out of a plan, whatever happened on the way. Pure.
 
-use insula_agent::Effect;
 use serde_json::{Value, json};
 
 use crate::plan::{Asked, Op, Plan};
@@ -39,10 +38,8 @@ pub fn refuses(plan: &Plan, result: &Value) -> Option<String> {
 
 fn allows(op: &Op, given: &Value) -> bool {
     match op {
-        Op::Step(effect) => given == "step" || may_be_in_doubt(*effect) && given == "refused",
-        Op::Tool { effect, fails, .. } => {
-            given == if *fails { "failed" } else { "done" } || may_be_in_doubt(*effect) && given == "unknown"
-        }
+        Op::Step(_) => given == "step",
+        Op::Tool { fails, .. } => given == if *fails { "failed" } else { "done" },
         Op::Child(plan) => match ends(plan) {
             Ends::Completed => refuses(plan, &given["child"]).is_none(),
             Ends::Failed => *given == json!({"child": "error"}),
@@ -59,11 +56,6 @@ fn allows(op: &Op, given: &Value) -> bool {
     }
 }
 
-/// What must not be repeated blindly may be in doubt after a crash.
-const fn may_be_in_doubt(effect: Effect) -> bool {
-    matches!(effect, Effect::Once | Effect::Compensable)
-}
-
 /// An answer races with the time.
 fn answers(asked: Asked) -> Vec<&'static str> {
     let late = asked.expires.map(|_| if asked.default { "no" } else { "expired" });
@@ -72,6 +64,8 @@ fn answers(asked: Asked) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use insula_agent::Effect;
+
     use super::*;
 
     fn plan(ops: Vec<Op>) -> Plan {
@@ -86,11 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_must_not_be_repeated_may_be_in_doubt() {
-        let tool = |effect| plan(vec![Op::Tool { effect, fails: false, millis: 0 }]);
-        assert_eq!(refuses(&tool(Effect::Once), &json!(["unknown"])), None);
-        assert!(refuses(&tool(Effect::Idempotent), &json!(["unknown"])).is_some());
-        assert!(refuses(&tool(Effect::Once), &json!(["failed"])).is_some());
+    fn a_tool_gives_what_it_was_to_give() {
+        let tool = |fails| plan(vec![Op::Tool { effect: Effect::Once, fails, millis: 0 }]);
+        assert_eq!(refuses(&tool(false), &json!(["done"])), None);
+        assert_eq!(refuses(&tool(true), &json!(["failed"])), None);
+        assert!(refuses(&tool(true), &json!(["done"])).is_some());
+        assert!(refuses(&tool(false), &json!([])).is_some());
     }
 
     #[test]

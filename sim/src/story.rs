@@ -10,17 +10,17 @@ use std::{
 };
 
 use anyhow::Result;
-use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
-use insula_engine::{ExecutionEngineFactory, RunRequest};
-use serde_json::json;
+use insula_context::{RunId, ThreadId, Timestamp, UserScope};
+use insula_engine::RunRequest;
 
 use crate::{
-    actor::{ACTOR, ANSWER_ME},
+    actor::ACTOR,
     book::{Key, Standing},
     cluster::Cluster,
-    fault::Without,
+    fault::{Fault, Without},
     link::{Condition, Odds},
     mutants::Mutant,
+    people,
     plan::Plan,
     rng::Rng,
     verdict,
@@ -31,8 +31,6 @@ use crate::{
 const TROUBLE: Duration = Duration::from_secs(30);
 /// How long after the trouble everything may take beside the work itself.
 const SLACK: Duration = Duration::from_secs(60);
-/// How soon a caller who gets no answer asks another node.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Something that happens at its time.
 #[derive(Debug, Clone)]
@@ -41,6 +39,7 @@ enum Act {
     Cancel(Key),
     Befall(u64, Condition),
     Restart(u64),
+    Drain(u64),
 }
 
 /// What was submitted and asked for.
@@ -123,7 +122,7 @@ impl Story {
 
     async fn tell(&self) -> Result<()> {
         let world = &self.cluster.world;
-        let answering = tokio::spawn(answer_questions(Arc::clone(&self.cluster)));
+        let answering = tokio::spawn(people::answer_questions(Arc::clone(&self.cluster)));
         for (at, act) in &self.acts {
             tokio::time::sleep(at.saturating_sub(world.age())).await;
             self.perform(act)?;
@@ -148,15 +147,20 @@ impl Story {
                 lock(&self.wishes).plans.insert(key.clone(), plan.clone());
                 let request =
                     RunRequest::new(ACTOR, serde_json::to_value(plan)?).run(key.1.clone()).thread(thread.clone());
-                self.call(submit(Arc::clone(&self.cluster), key.0.clone(), request));
+                self.call(people::submit(Arc::clone(&self.cluster), key.0.clone(), request));
             }
             Act::Cancel(key) => {
                 lock(&self.wishes).stops.insert(key.clone(), None);
-                self.call(cancel(Arc::clone(&self.cluster), Arc::clone(&self.wishes), key.clone()));
+                self.call(people::cancel(Arc::clone(&self.cluster), Arc::clone(&self.wishes), key.clone()));
             }
             Act::Befall(node, condition) => {
                 if condition.fault().is_none_or(|fault| self.cluster.world.befalls(fault)) {
                     self.cluster.set(*node, *condition);
+                }
+            }
+            Act::Drain(node) => {
+                if self.cluster.world.befalls(Fault::Drain) {
+                    self.cluster.drain(*node);
                 }
             }
             Act::Restart(node) => self.cluster.restart(*node)?,
@@ -220,49 +224,20 @@ fn troubles(rng: &Rng, nodes: u64) -> Vec<(Duration, Act)> {
     for _ in 0..rng.below(8) {
         let (node, at) = (rng.below(nodes), Duration::from_millis(rng.below(25_000)));
         let lasts = Duration::from_millis(rng.between(100, 9_000));
-        let condition = match rng.below(10) {
+        let condition = match rng.below(12) {
             0..4 => Condition::Crashed,
             4..6 => Condition::Refused,
             6..9 => Condition::Hung,
-            _ => Condition::Slow(Duration::from_millis(rng.between(10, 900))),
+            9 => Condition::Slow(Duration::from_millis(rng.between(10, 900))),
+            _ => {
+                acts.extend([(at, Act::Drain(node)), (at + lasts, Act::Restart(node))]);
+                continue;
+            }
         };
-        acts.push((at, Act::Befall(node, condition)));
-        acts.push((
-            at + lasts,
-            if condition == Condition::Crashed { Act::Restart(node) } else { Act::Befall(node, Condition::Fine) },
-        ));
+        let after = if condition == Condition::Crashed { Act::Restart(node) } else { Act::Befall(node, Condition::Fine) };
+        acts.extend([(at, Act::Befall(node, condition)), (at + lasts, after)]);
     }
     acts
-}
-
-/// Asks one node after the other until one answers.
-async fn until_answered<T, F: Future<Output = Option<T>>>(
-    cluster: &Cluster,
-    ask: impl Fn(ExecutionEngineFactory) -> F,
-) -> T {
-    loop {
-        if let Some(factory) = cluster.any()
-            && let Ok(Some(answer)) = tokio::time::timeout(PATIENCE, ask(factory)).await
-        {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-}
-
-async fn submit(cluster: Arc<Cluster>, scope: UserScope, request: RunRequest) {
-    until_answered(&cluster, async |factory| match factory.submit(&scope, request.clone()).await {
-        // Whoever asks again is told that it was accepted before.
-        Ok(_) | Err(insula_engine::Error::Storage(insula_infra::Error::RunExists { .. })) => Some(()),
-        Err(_) => None,
-    })
-    .await;
-}
-
-async fn cancel(cluster: Arc<Cluster>, wishes: Arc<Mutex<Wishes>>, (scope, run): Key) {
-    let why = || CancelReason::new("user", "enough");
-    until_answered(&cluster, async |factory| factory.cancel(&scope, &run, why()).await.ok()).await;
-    lock(&wishes).stops.insert((scope, run), Some(cluster.world.now()));
 }
 
 /// Stops what waits for ever, when it had time enough to come there.
@@ -278,31 +253,7 @@ async fn tidy_up(cluster: Arc<Cluster>, wishes: Arc<Mutex<Wishes>>) {
     }
     for (key, _) in waiting {
         lock(&wishes).stops.entry(key.clone()).or_default();
-        cancel(Arc::clone(&cluster), Arc::clone(&wishes), key).await;
-    }
-}
-
-/// People who look every now and then whether somebody asks them something.
-async fn answer_questions(cluster: Arc<Cluster>) {
-    loop {
-        tokio::time::sleep(Duration::from_millis(cluster.world.rng.between(200, 1_500))).await;
-        let asked: Vec<Key> = {
-            let book = lock(&cluster.world.book);
-            let asks = book.runs.iter().filter(|(_, run)| {
-                run.standing != Standing::Ended && run.questions.values().any(|(_, words)| words["text"] == ANSWER_ME)
-            });
-            asks.map(|(key, _)| key.clone()).collect()
-        };
-        for (scope, run) in asked {
-            answer(&cluster, &scope, &run);
-        }
-    }
-}
-
-/// Answers the open question of a run, wherever it is.
-fn answer(cluster: &Cluster, scope: &UserScope, run: &RunId) {
-    for factory in cluster.factories() {
-        factory.answer(scope, run, json!("yes"));
+        people::cancel(Arc::clone(&cluster), Arc::clone(&wishes), key).await;
     }
 }
 

@@ -37,6 +37,7 @@ pub async fn reach(cluster: &Cluster, wishes: &Wishes) -> Result<()> {
         world.check("what was told is what was recorded", misled(cluster, record, key));
         world.check("stop stops", too_late(cluster, key, record, wishes));
         world.check("finished work was done", undone(cluster, record, &plan, key));
+        world.check("what failed is taken back", taken_back(cluster, record, &plan, key));
         let children = records
             .values()
             .filter(|child| child.header.parent.as_ref() == Some(&key.1) && child.header.scope == key.0);
@@ -124,16 +125,35 @@ fn undone(cluster: &Cluster, record: &RunRecord, plan: &Plan, key: &Key) -> Opti
     let missing = leaves.iter().find(|(at, op)| {
         let work = ledger.at(&actor::place(&key.0, &key.1, at));
         match op {
-            Op::Tool { effect: Effect::Once | Effect::Compensable, .. }
-            | Op::Step(Effect::Once | Effect::Compensable) => {
-                // Somebody may have had to say that it is not known.
-                work.begun > 1
+            // Of what was interrupted somebody may have said that it took effect.
+            Op::Tool { effect: Effect::Once | Effect::Compensable, .. } | Op::Step(Effect::Once | Effect::Compensable) => {
+                work.begun == 0
             }
             Op::Tool { .. } | Op::Step(_) => work.done == 0,
             _ => false,
         }
     })?;
     Some(format!("{}: {missing:?}", key.1))
+}
+
+/// A run that failed or was stopped takes back what it can, latest first; one that completed takes nothing back.
+fn taken_back(cluster: &Cluster, record: &RunRecord, plan: &Plan, key: &Key) -> Option<String> {
+    let ledger = lock(&cluster.world.ledger);
+    let undone = ledger.undone_by(key.0.user().as_str(), key.1.as_str());
+    let mut due: Vec<String> = Vec::new();
+    if record.status != RunStatus::Completed {
+        // What was interrupted and nobody knew of is said in the log and left.
+        let begun = |at: &str| {
+            let work = ledger.at(&actor::place(&key.0, &key.1, at));
+            work.begun > 0 && (work.undone > 0 || !work.doubted)
+        };
+        let leaves = plan.leaves().into_iter().rev();
+        let compensable = leaves.filter(|(_, op)| {
+            matches!(op, Op::Tool { effect: Effect::Compensable, fails: false, .. })
+        });
+        due.extend(compensable.map(|(at, _)| at).filter(|at| begun(at)));
+    }
+    (undone != due).then(|| format!("{} undid {undone:?} of {due:?}", key.1))
 }
 
 /// A child that is called is one run, however often its parent begins anew.
