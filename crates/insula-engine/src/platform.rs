@@ -227,24 +227,28 @@ impl LiveRuns {
 
     /// Asks the runs that may go on elsewhere to do so.
     pub(crate) fn hand_over(&self) {
+        self.each(|live| live.leaving.clone()).iter().for_each(|waits| waits.hand_over());
+    }
+
+    /// What is wanted of the runs, in the order of their names. Whoever is told then may want a shard.
+    fn each<T>(&self, wanted: impl Fn(&LiveRun) -> Option<T>) -> Vec<T> {
+        let mut found: Vec<_> = Vec::new();
         for shard in &self.shards {
-            lock(shard).values().filter_map(|live| live.leaving.as_ref()).for_each(|waits| waits.hand_over());
+            found.extend(lock(shard).iter().filter_map(|(run, live)| Some((run.clone(), wanted(live)?))));
         }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found.into_iter().map(|(_, wanted)| wanted).collect()
     }
 
     pub(crate) fn count(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
+    /// Stops the runs that cannot go on elsewhere.
     pub(crate) fn cancel_all(&self, reason: &CancelReason) {
-        let cancellers: Vec<Canceller> = self
-            .shards
-            .iter()
-            .flat_map(|s| lock(s).values().map(|r| r.canceller.clone()).collect::<Vec<_>>())
-            .collect();
-        for canceller in cancellers {
-            canceller.cancel(reason.clone());
-        }
+        // Of the others each is leaving: a wish to stop would come before that.
+        let stay = |live: &LiveRun| live.leaving.is_none().then(|| live.canceller.clone());
+        self.each(stay).iter().for_each(|canceller| canceller.cancel(reason.clone()));
     }
 }
 
