@@ -13,6 +13,7 @@ use crate::{
     core::RunCore,
     driver::{self, Driven},
     events::{self, CallKind, Saying, Waiting, Why},
+    giving_back::AGAIN,
     history::words,
     host,
     machine::Phase,
@@ -32,9 +33,14 @@ pub(crate) async fn call(run: &Arc<RunCore>, site: &CallSite, input: Value, with
         _ => Said::NotYet,
     };
     let id = id(run, site)?;
-    let end = match begin(run, site, &id, (input, within)).await? {
-        Begun::Ended(end) => end,
-        Begun::Elsewhere => elsewhere(run, site, &id, said).await?,
+    let mut look = if run.history.is_resumed() { Look::First } else { Look::Later };
+    let end = loop {
+        match begin(run, site, &id, look, (input.clone(), within)).await? {
+            Begun::Ended(end) => break end,
+            Begun::Elsewhere => break elsewhere(run, site, &id, said).await?,
+            Begun::LostSight => tokio::time::sleep(AGAIN).await,
+        }
+        look = Look::First;
     };
     settle(run, site, end, said)
 }
@@ -57,26 +63,38 @@ fn settle(run: &RunCore, site: &CallSite, end: End, said: Said) -> Result<Value>
     }
 }
 
+/// Whether the child may be there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    Later,
+}
+
 enum Begun {
     Ended(End),
     /// It waits, or somebody else runs it.
     Elsewhere,
+    /// Its log could not be written: it may not even exist.
+    LostSight,
 }
 
 async fn begin(
     run: &Arc<RunCore>,
     site: &CallSite,
     id: &RunId,
+    look: Look,
     (input, within): (Value, Option<Duration>),
 ) -> Result<Begun> {
     let _working = run.work();
     // What led to the child stands before it in the log.
     run.journal.flush();
-    if let Some(record) = known(run, site, id).await? {
+    if look == Look::First
+        && let Some(record) = known(run, site, id).await?
+    {
         if !record.status.is_terminal() {
             return Ok(Begun::Elsewhere);
         }
-        let outcome = afterwards::outcome(&run.platform, run.context.scope(), id).await;
+        let outcome = outcome(run, id).await;
         return outcome.map(|outcome| Begun::Ended(outcome.end)).map_err(unreadable);
     }
     let context = run.context.child_run(&site.name, id.clone()).map_err(|error| refused(site, &error.to_string()))?;
@@ -87,17 +105,21 @@ async fn begin(
     match Box::pin(driver::child(run, context, &site.name, input)).await {
         Ok(Driven::Ended(Outcome { end, .. })) => Ok(Begun::Ended(end)),
         Ok(Driven::Left(_)) => Ok(Begun::Elsewhere),
+        // How the child ended, if it did, is not known here.
+        Err(EngineError::Storage(_)) => Ok(Begun::LostSight),
         Err(error) => Err(refused(site, &error.to_string())),
     }
 }
 
 /// The child, if it was started before.
 async fn known(run: &RunCore, site: &CallSite, id: &RunId) -> Result<Option<RunRecord>> {
-    if !run.history.is_resumed() {
-        return Ok(None);
-    }
-    let found = run.platform.backend.runs.run(run.context.scope(), id).await;
-    let Some(record) = found.map_err(|error| unreadable(error.into()))? else { return Ok(None) };
+    let found = loop {
+        match run.platform.backend.runs.run(run.context.scope(), id).await {
+            Err(error) if error.is_transient() => tokio::time::sleep(AGAIN).await,
+            found => break found.map_err(|error| unreadable(error.into()))?,
+        }
+    };
+    let Some(record) = found else { return Ok(None) };
     if *record.header.agent != *site.name {
         let kind = CallKind::Agent;
         return Err(run.history.diverge(words(kind, &record.header.agent), words(kind, &site.name), site.index));
@@ -109,14 +131,27 @@ async fn known(run: &RunCore, site: &CallSite, id: &RunId) -> Result<Option<RunR
 /// parked or handed over does not.
 async fn elsewhere(run: &Arc<RunCore>, site: &CallSite, id: &RunId, said: Said) -> Result<End> {
     let given_up = CancelReason::new("engine", "the run that it was started by does not wait for it any more");
-    let stop = Some(StopWhenDropped::new(&run.platform, run.context.scope(), id, given_up));
+    let stop = StopWhenDropped::new(&run.platform, run.context.scope(), id, given_up);
+    let stop = Some(stop.while_held(run.journal.lease()));
     let mut stop = StopChild { run, stop };
     let child = Some(Child { run: id.clone(), agent: site.name.clone(), said });
     let wait = run.wait(site.index, waits::Waiting { reason: WaitFor::Child, until: None, child });
-    let outcome = afterwards::outcome(&run.platform, run.context.scope(), id).await;
+    let outcome = outcome(run, id).await;
     drop(wait);
     stop.stop.take().into_iter().for_each(StopWhenDropped::let_go);
     outcome.map(|outcome| outcome.end).map_err(unreadable)
+}
+
+/// What came of a child. A store that does not answer is asked again: its silence is no end.
+async fn outcome(run: &RunCore, id: &RunId) -> Result<Outcome, EngineError> {
+    loop {
+        match afterwards::outcome(&run.platform, run.context.scope(), id).await {
+            // The run goes on elsewhere, and so does this.
+            Err(EngineError::ShutDown) => std::future::pending().await,
+            Err(error) if error.is_transient() => tokio::time::sleep(AGAIN).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 struct StopChild<'a> {

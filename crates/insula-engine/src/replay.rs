@@ -1,6 +1,9 @@
 //! What a run's journal says that has happened, by each call's place in the order of calls. Pure: entries in, record out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use insula_agent::{Effect, ToolFailure};
 use insula_context::Timestamp;
@@ -27,6 +30,8 @@ pub(crate) struct Recorded {
     pub steps: u64,
     /// Calls that a failed run undoes, by their place.
     pub undoable: BTreeMap<u32, Undoable>,
+    /// Calls whose undoing has begun and not ended.
+    pub undoing: BTreeSet<u32>,
     /// How the run ended, if what it did was being undone.
     pub ending: Option<Ending>,
 }
@@ -179,7 +184,8 @@ impl Recorded {
     }
 
     fn executing(&mut self, said: Executing, entry: &JournalEntry) -> Result<(), String> {
-        if said.call_id.starts_with('u') {
+        if let Some(index) = said.call_id.strip_prefix('u') {
+            self.undoing.extend(index.parse::<u32>());
             return Ok(());
         }
         let index = said.call_id.strip_prefix('c').and_then(|index| index.parse().ok());
@@ -196,6 +202,7 @@ impl Recorded {
     fn completed(&mut self, said: Completed, entry: &JournalEntry) -> Result<(), String> {
         if said.undo {
             self.undoable.remove(&said.index);
+            self.undoing.remove(&said.index);
             return Ok(());
         }
         self.took_effect(&said, entry);
