@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use insula_agent::{
-    Effect, Error, Question, Reconciled, Result, Session, Space, Tool, ToolCall, ToolFailure, ToolSpec, agent_fn, tool_fn,
+    Effect, Error, Question, Reconciled, Result, Session, Space, Tool, ToolCall, ToolFailure, ToolSpec, agent_fn,
+    tool_fn,
 };
 use insula_context::{RunId, UserScope};
 use insula_engine::Tools;

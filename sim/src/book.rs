@@ -220,7 +220,10 @@ impl Book {
     }
 
     fn refused(&self, key: &Key, said: &Said, error: &Error, now: Timestamp) -> Broken {
-        let valid = self.runs.get(key).is_some_and(|run| run.token == said.lease.token && !self.is_free(run, now));
+        let valid = self
+            .runs
+            .get(key)
+            .is_some_and(|run| run.is_held() && run.token == said.lease.token && !self.is_free(run, now));
         let wrong = valid && matches!(error, Error::StaleLease { .. });
         vec![("a valid writer is heard", wrong.then(|| format!("{}: {error}", said.words())))]
     }
@@ -277,6 +280,10 @@ impl Entry {
             open: BTreeSet::new(),
             recorded: BTreeSet::new(),
         }
+    }
+
+    const fn is_held(&self) -> bool {
+        matches!(self.standing, Standing::Held(..))
     }
 
     fn writer(&self, said: &Said) -> Broken {

@@ -25,8 +25,16 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 8] =
-        [Self::FailsBefore, Self::AnswerLost, Self::SignalLost, Self::Crash, Self::Refused, Self::Hung, Self::Slow, Self::Drain];
+    pub const ALL: [Self; 8] = [
+        Self::FailsBefore,
+        Self::AnswerLost,
+        Self::SignalLost,
+        Self::Crash,
+        Self::Refused,
+        Self::Hung,
+        Self::Slow,
+        Self::Drain,
+    ];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {

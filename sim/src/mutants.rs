@@ -63,7 +63,7 @@ impl Mutant {
 
     /// What the engine takes an effect for.
     pub(crate) fn effect(mutant: Option<Self>, effect: Effect) -> Effect {
-        if mutant == Some(Self::RepeatsOnceEffects) { Effect::Idempotent } else { effect }
+        if mutant == Some(Self::RepeatsOnceEffects) && effect == Effect::Once { Effect::Idempotent } else { effect }
     }
 }
 

@@ -234,7 +234,8 @@ fn troubles(rng: &Rng, nodes: u64) -> Vec<(Duration, Act)> {
                 continue;
             }
         };
-        let after = if condition == Condition::Crashed { Act::Restart(node) } else { Act::Befall(node, Condition::Fine) };
+        let after =
+            if condition == Condition::Crashed { Act::Restart(node) } else { Act::Befall(node, Condition::Fine) };
         acts.extend([(at, Act::Befall(node, condition)), (at + lasts, after)]);
     }
     acts

@@ -126,9 +126,8 @@ fn undone(cluster: &Cluster, record: &RunRecord, plan: &Plan, key: &Key) -> Opti
         let work = ledger.at(&actor::place(&key.0, &key.1, at));
         match op {
             // Of what was interrupted somebody may have said that it took effect.
-            Op::Tool { effect: Effect::Once | Effect::Compensable, .. } | Op::Step(Effect::Once | Effect::Compensable) => {
-                work.begun == 0
-            }
+            Op::Tool { effect: Effect::Once | Effect::Compensable, .. }
+            | Op::Step(Effect::Once | Effect::Compensable) => work.begun == 0,
             Op::Tool { .. } | Op::Step(_) => work.done == 0,
             _ => false,
         }
@@ -148,9 +147,8 @@ fn taken_back(cluster: &Cluster, record: &RunRecord, plan: &Plan, key: &Key) -> 
             work.begun > 0 && (work.undone > 0 || !work.doubted)
         };
         let leaves = plan.leaves().into_iter().rev();
-        let compensable = leaves.filter(|(_, op)| {
-            matches!(op, Op::Tool { effect: Effect::Compensable, fails: false, .. })
-        });
+        let compensable =
+            leaves.filter(|(_, op)| matches!(op, Op::Tool { effect: Effect::Compensable, fails: false, .. }));
         due.extend(compensable.map(|(at, _)| at).filter(|at| begun(at)));
     }
     (undone != due).then(|| format!("{} undid {undone:?} of {due:?}", key.1))
