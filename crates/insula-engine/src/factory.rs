@@ -289,17 +289,16 @@ pub(crate) async fn payload(platform: &Platform, scope: &UserScope, hash: &Paylo
     }
 }
 
-/// A run of this process is stopped at once; one elsewhere by whoever holds or claims it.
+/// A run of this process is stopped at once; one elsewhere by whoever holds or claims it. Either way the wish is durable
+/// when this says so: the process may be lost before the run has ended.
 pub(crate) async fn cancel(
     platform: &Platform,
     scope: &UserScope,
     run: &RunId,
     reason: CancelReason,
 ) -> Result<CancelRequest, Error> {
-    if platform.live.cancel(scope, run, reason.clone()) {
-        return Ok(CancelRequest::Recorded);
-    }
+    let is_here = platform.live.cancel(scope, run, reason.clone());
     let recorded = platform.backend.runs.request_cancel(scope, run, reason).await?;
     platform.background.wake.notify_one();
-    Ok(recorded)
+    Ok(if is_here { CancelRequest::Recorded } else { recorded })
 }
