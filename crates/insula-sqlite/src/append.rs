@@ -78,7 +78,7 @@ impl Job for Writing {
 
 pub(crate) const FIND_RUN: &str =
     "SELECT r.run_no, r.place, r.token, r.events, r.first_pos, r.last_pos, r.last_at, r.cancel_by IS NOT NULL,
-            t.thread_no, t.head, t.last_pos, t.last_run, r.asked, r.answered, r.in_turn
+            t.thread_no, t.head, t.last_pos, t.last_run, r.asked, r.answered, r.in_turn, r.worker IS ?3
      FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.owner_no = ?1 AND r.run_id = ?2";
 pub(crate) const EXTEND_RUN: &str =
     "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5 WHERE run_no = ?1";
@@ -101,6 +101,8 @@ struct Found {
     thread: Thread,
     counts: Counts,
     in_turn: bool,
+    /// Whether the writer's worker is the one that holds it: two that created a run of one id have the same token.
+    is_held: bool,
 }
 
 impl Writing {
@@ -232,9 +234,11 @@ impl Writing {
                 thread: Thread { number: row.get(8)?, head, last_pos, last_run, is_new: false },
                 counts: Counts { asked: row.get(12)?, answered: row.get(13)? },
                 in_turn: row.get(14)?,
+                is_held: row.get(15)?,
             })
         };
-        tx.find_run.query_row(params![owner, self.append.lease.header.run.as_str()], read).optional()
+        let lease = &self.append.lease;
+        tx.find_run.query_row(params![owner, lease.header.run.as_str(), lease.worker.as_str()], read).optional()
     }
 
     fn refuse(&self, found: &Found) -> Result<(), Error> {
@@ -242,7 +246,7 @@ impl Writing {
         if found.place.is_none() {
             return Err(Error::RunEnded { run: run() });
         }
-        if found.place != Some(Place::Held as i64) || found.token != self.append.lease.token {
+        if found.place != Some(Place::Held as i64) || found.token != self.append.lease.token || !found.is_held {
             return Err(self.stale());
         }
         if found.span.events != self.append.after {

@@ -65,7 +65,7 @@ impl Store {
         let Shard { owners, held, wanted, .. } = shard;
         let owner = owners.get_mut(&header.scope).ok_or_else(stale)?;
         let run = owner.runs.get_mut(&header.run).ok_or_else(stale)?;
-        run.refuse_stale(lease.token)?;
+        run.refuse_stale(&lease)?;
         if run.record.events != after {
             return Err(Error::OutOfOrder { run: header.run.clone(), given: after, found: run.record.events });
         }
