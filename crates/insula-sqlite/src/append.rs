@@ -4,13 +4,17 @@
 //! transaction. A run that is created and ended by the same append is written once, in its final state.
 
 use insula_context::Timestamp;
-use insula_infra::{Append, Committed, Error, LocalSignals, NewRun, Payload, RunChange, RunStatus, Signals};
+use insula_infra::{Append, Committed, Error, LocalSignals, NewRun, RunChange, RunStatus, Signals, WaitFor};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
 use crate::{
+    after::{self, After},
+    ahead, budgets,
     chunk::{self, Chunk},
     error::Stop,
+    payloads,
+    questions::{self, Counts},
     rows::{self, Place, Span, Standing, Thread},
     transaction::{Owner, Tx},
     writer::Job,
@@ -71,14 +75,15 @@ impl Job for Writing {
 
 pub(crate) const FIND_RUN: &str =
     "SELECT r.run_no, r.place, r.token, r.events, r.first_pos, r.last_pos, r.last_at, r.cancel_by IS NOT NULL,
-            t.thread_no, t.head, t.last_pos, t.last_run
+            t.thread_no, t.head, t.last_pos, t.last_run, r.asked, r.answered, r.in_turn
      FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.owner_no = ?1 AND r.run_id = ?2";
 pub(crate) const EXTEND_RUN: &str =
     "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5 WHERE run_no = ?1";
 pub(crate) const LEAVE_RUN: &str =
     "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5, status = ?6, place = ?7, due_at = ?8,
         worker = NULL, lease_until = NULL, ended_at = ?9, cancel_by = coalesce(?10, cancel_by),
-        cancel_why = coalesce(?11, cancel_why), fail_reason = ?12, fail_message = ?13, result = ?14 WHERE run_no = ?1";
+        cancel_why = coalesce(?11, cancel_why), fail_reason = ?12, fail_message = ?13, result = ?14, waits_for = ?15
+     WHERE run_no = ?1";
 pub(crate) const INSERT_CHUNK: &str = "INSERT INTO log (pos, thread_no, run_no, prev_pos, first_seq, count, sum, body)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
@@ -90,6 +95,8 @@ struct Found {
     span: Span,
     was_asked_to_stop: bool,
     thread: Thread,
+    counts: Counts,
+    in_turn: bool,
 }
 
 impl Writing {
@@ -98,10 +105,7 @@ impl Writing {
         let scope = &self.append.lease.header.scope;
         if let Some((new, lease)) = &self.append.create {
             let owner = tx.owner_or_new(scope)?;
-            let head = self.create(tx, &owner, new, self.now.plus(*lease))?;
-            keep_payloads(tx, owner.number, new.payload.as_slice())?;
-            keep_payloads(tx, owner.number, &self.append.payloads)?;
-            return Ok(head);
+            return self.create(tx, owner, new, self.now.plus(*lease));
         }
         let owner = tx.owner(scope)?.ok_or_else(|| self.stale())?.number;
         let found = self.find(tx, owner)?.ok_or_else(|| self.stale())?;
@@ -111,49 +115,77 @@ impl Writing {
             let later = chunk.not_before(found.span.last_at);
             self.chunk = Some(later.map_err(|error| tx.file.corrupt("an append", error.to_string()))?);
         }
-        keep_payloads(tx, owner, &self.append.payloads)?;
-        self.extend(tx, found)
+        payloads::keep(tx, owner, found.number, &self.append.payloads)?;
+        self.extend(tx, owner, found)
     }
 
-    fn create(&self, tx: &mut Tx<'_>, owner: &Owner, new: &NewRun, lease_until: Timestamp) -> Result<u64, Stop> {
+    fn create(&self, tx: &mut Tx<'_>, mut owner: Owner, new: &NewRun, until: Timestamp) -> Result<u64, Stop> {
+        let wish = ahead::wish(tx, &owner, &new.header.run, self.now)?;
+        if let Some(reason) = wish.as_ref().filter(|_| !matches!(self.append.change, Some(RunChange::Cancelled(_)))) {
+            return Err(Error::CancelledAhead { run: new.header.run.clone(), reason: reason.clone() }.into());
+        }
         let mut thread = Thread::find_or_new(tx, owner.number, &new.header.thread)?;
         let run = tx.next_run();
         let pos = tx.next_pos();
         let span = self.span_after(Span { last_at: i64::MIN, ..Span::default() }, pos);
+        let standing = self.first_standing(tx, owner.number, new, until, span)?;
+        rows::insert_run(tx, run, (&owner, &thread), new, None, &standing, span)?;
+        if wish.is_some() {
+            ahead::fulfil(tx, &mut owner, &new.header.run)?;
+        }
+        thread.last_run = run;
+        self.log(tx, run, pos, &mut thread)?;
+        owner.weight = i64::from(new.weight.max(1));
+        thread.keep(tx, owner, new)?;
+        payloads::keep(tx, owner.number, run, new.payload.as_slice())?;
+        payloads::keep(tx, owner.number, run, &self.append.payloads)?;
+        let counts = self.change_questions(tx, owner.number, run, Counts::default())?;
+        self.follow_up(tx, &After { owner: owner.number, run, thread: thread.number, in_turn: false, counts })?;
+        Ok(thread.head)
+    }
+
+    /// How a run stands that this append creates.
+    fn first_standing<'s>(
+        &'s self,
+        tx: &Tx<'_>,
+        owner: i64,
+        new: &NewRun,
+        until: Timestamp,
+        span: Span,
+    ) -> rusqlite::Result<Standing<'s>> {
         let first_at = self.chunk.as_ref().map(|chunk| Timestamp::from_micros(chunk.first_at));
         let mut standing = Standing {
             status: RunStatus::Running.as_str(),
             place: Some(Place::Held),
             token: 1,
             worker: Some(self.append.lease.worker.as_str()),
-            lease_until: Some(lease_until),
+            lease_until: Some(until),
             started_at: first_at.or(Some(new.created_at)),
             ..Standing::default()
         };
         if let Some(change) = &self.append.change {
-            standing.change(change, span, None);
+            standing.change(change, span, self.now, after::has_ended_child(tx, owner, change)?);
         }
-        rows::insert_run(tx, run, (owner, &thread), new, None, &standing, span)?;
-        thread.last_run = run;
-        self.log(tx, run, pos, &mut thread)?;
-        thread.keep(tx, owner, new)?;
-        Ok(thread.head)
+        Ok(standing)
     }
 
-    fn extend(&self, tx: &mut Tx<'_>, found: Found) -> Result<u64, Stop> {
-        let Found { number, mut thread, .. } = found;
+    fn extend(&self, tx: &mut Tx<'_>, owner: i64, found: Found) -> Result<u64, Stop> {
+        let Found { number, mut thread, in_turn, .. } = found;
         let pos = tx.next_pos();
         let span = self.span_after(found.span, pos);
         self.log(tx, number, pos, &mut thread)?;
         if self.chunk.is_some() {
             tx.update_thread.execute(params![thread.number, thread.head, thread.last_pos, thread.last_run])?;
         }
+        let counts = self.change_questions(tx, owner, number, found.counts)?;
         match &self.append.change {
             Some(RunChange::Running) => self.resume(tx, number, span)?,
             Some(RunChange::Queued) => self.requeue(tx, number, span)?,
+            Some(RunChange::HandedOver) => self.hand_over(tx, number, span)?,
             Some(change) => {
+                let has_news = found.was_asked_to_stop || counts.answered > 0;
                 let mut standing = Standing::default();
-                standing.change(change, span, found.was_asked_to_stop.then_some(self.now));
+                standing.change(change, span, self.now, has_news || after::has_ended_child(tx, owner, change)?);
                 leave(tx, number, &standing, span)?;
             }
             None => {
@@ -161,7 +193,28 @@ impl Writing {
                 tx.extend_run.execute(params![number, events, first_pos, last_pos, last_at])?;
             }
         }
+        self.follow_up(tx, &After { owner, run: number, thread: thread.number, in_turn, counts })?;
         Ok(thread.head)
+    }
+
+    fn change_questions(&self, tx: &Tx<'_>, owner: i64, run: i64, before: Counts) -> rusqlite::Result<Counts> {
+        let Append { asks, closes, .. } = &self.append;
+        if asks.is_empty() && closes.is_empty() {
+            return Ok(before);
+        }
+        questions::change(tx, (owner, run), before, asks, closes)
+    }
+
+    /// What was spent, and what the end means for others.
+    fn follow_up(&self, tx: &mut Tx<'_>, after: &After) -> rusqlite::Result<()> {
+        let header = &self.append.lease.header;
+        if !self.append.spent.is_empty() {
+            budgets::settle(tx, header, &self.append.spent, self.now)?;
+        }
+        if self.append.change.as_ref().is_some_and(|change| change.status().is_terminal()) {
+            after.ended(tx, header, self.now)?;
+        }
+        Ok(())
     }
 
     fn find(&self, tx: &mut Tx<'_>, owner: i64) -> rusqlite::Result<Option<Found>> {
@@ -174,6 +227,8 @@ impl Writing {
                 span: Span { events: row.get(3)?, first_pos: row.get(4)?, last_pos: row.get(5)?, last_at: row.get(6)? },
                 was_asked_to_stop: row.get(7)?,
                 thread: Thread { number: row.get(8)?, head, last_pos, last_run, is_new: false },
+                counts: Counts { asked: row.get(12)?, answered: row.get(13)? },
+                in_turn: row.get(14)?,
             })
         };
         tx.find_run.query_row(params![owner, self.append.lease.header.run.as_str()], read).optional()
@@ -224,7 +279,7 @@ impl Writing {
 
     fn resume(&self, tx: &Tx<'_>, run: i64, span: Span) -> rusqlite::Result<()> {
         const RESUME: &str = "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5,
-             status = 'running', started_at = coalesce(started_at, ?6) WHERE run_no = ?1";
+             status = 'running', waits_for = NULL, started_at = coalesce(started_at, ?6) WHERE run_no = ?1";
         let Span { events, first_pos, last_pos, last_at } = span;
         let values = params![run, events, first_pos, last_pos, last_at, self.now.as_micros()];
         tx.connection.prepare_cached(RESUME)?.execute(values).map(|_| ())
@@ -234,15 +289,23 @@ impl Writing {
 impl Writing {
     fn requeue(&self, tx: &Tx<'_>, run: i64, span: Span) -> rusqlite::Result<()> {
         const REQUEUE: &str = "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5,
-             status = 'queued', started_at = NULL WHERE run_no = ?1";
+             status = 'queued', waits_for = NULL, started_at = NULL WHERE run_no = ?1";
         let Span { events, first_pos, last_pos, last_at } = span;
         tx.connection.prepare_cached(REQUEUE)?.execute(params![run, events, first_pos, last_pos, last_at]).map(|_| ())
+    }
+
+    fn hand_over(&self, tx: &Tx<'_>, run: i64, span: Span) -> rusqlite::Result<()> {
+        const HAND_OVER: &str = "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5, place = 1,
+             due_at = ?6, worker = NULL, lease_until = NULL WHERE run_no = ?1";
+        let Span { events, first_pos, last_pos, last_at } = span;
+        let values = params![run, events, first_pos, last_pos, last_at, self.now.as_micros()];
+        tx.connection.prepare_cached(HAND_OVER)?.execute(values).map(|_| ())
     }
 }
 
 impl<'a> Standing<'a> {
-    /// What a change makes of it. `asked_to_stop` says since when the run is ready if it was.
-    fn change(&mut self, change: &'a RunChange, span: Span, asked_to_stop: Option<Timestamp>) {
+    /// What a change makes of it. `has_news` says whether a run that parks would be woken at once.
+    fn change(&mut self, change: &'a RunChange, span: Span, now: Timestamp, has_news: bool) {
         self.status = change.status().as_str();
         if matches!(change, RunChange::Running) {
             return;
@@ -252,18 +315,23 @@ impl<'a> Standing<'a> {
             return;
         }
         (self.place, self.worker, self.lease_until) = (None, None, None);
-        self.ended_at = Some(Timestamp::from_micros(span.last_at));
         match change {
-            RunChange::Waiting { until, .. } => {
-                self.ended_at = None;
-                self.place = Some(if asked_to_stop.is_some() { Place::Ready } else { Place::Asleep });
-                self.due_at = asked_to_stop.or(*until);
+            RunChange::Waiting { reason, until, .. } => {
+                self.waits_for = Some(*reason);
+                self.place = Some(if has_news { Place::Ready } else { Place::Asleep });
+                self.due_at = if has_news { Some(now) } else { *until };
+                return;
+            }
+            RunChange::HandedOver => {
+                (self.place, self.due_at) = (Some(Place::Ready), Some(now));
+                return;
             }
             RunChange::Completed { result } => self.result = Some(result.get()),
             RunChange::Failed(failure) => self.failure = Some(failure),
             RunChange::Cancelled(reason) => self.cancel = Some(reason),
             _ => {}
         }
+        self.ended_at = Some(Timestamp::from_micros(span.last_at));
     }
 }
 
@@ -284,15 +352,7 @@ fn leave(tx: &mut Tx<'_>, run: i64, standing: &Standing<'_>, span: Span) -> rusq
         standing.failure.map(|failure| failure.reason.as_str()),
         standing.failure.map(|failure| failure.message.as_str()),
         standing.result,
+        standing.waits_for.map(WaitFor::as_str),
     ])?;
-    Ok(())
-}
-
-pub(crate) fn keep_payloads(tx: &Tx<'_>, owner: i64, payloads: &[Payload]) -> rusqlite::Result<()> {
-    const KEEP: &str = "INSERT INTO payloads (owner_no, hash, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    for payload in payloads {
-        let (hash, bytes) = (payload.hash(), payload.bytes());
-        tx.connection.prepare_cached(KEEP)?.execute(params![owner, hash.as_bytes(), &bytes[..]])?;
-    }
     Ok(())
 }

@@ -131,7 +131,7 @@ impl Options {
         let readers = Readers::start(main, self.readers)?;
         let folder = self.databases.unwrap_or_else(|| beside(&self.path));
         let databases = Databases::new(folder, self.limits, self.busy, self.synchronous);
-        let store = Store { file, clock: Arc::clone(&self.clock), writer, readers };
+        let store = Store { file, clock: Arc::clone(&self.clock), writer, readers, deleting: Default::default() };
         Ok(SqliteBackend { store: Arc::new(store), signals, databases, clock: self.clock })
     }
 }

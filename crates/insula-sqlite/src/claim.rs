@@ -1,34 +1,46 @@
 //! Handing out runs: whose time has come, owners in turn.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use insula_context::{ScopeIssuer, Timestamp, UserScope};
 use insula_infra::{Claimed, Lease, WorkerId};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
     error::{File, Stop},
+    questions,
     rows::{self, RUN_COLUMNS, run_columns},
-    transaction::Tx,
+    transaction::{Owner, Tx},
 };
 
 /// Runs that one claim puts into the line at most: a crash of a busy worker must not stop the writer for long.
 const MOVED: i64 = 1_000;
 
-/// Up to `max` runs for this worker.
+/// How much a claim takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) runs: usize,
+    /// Submitted runs of one owner that are held, by whomever.
+    pub(crate) per_owner: usize,
+}
+
+/// Runs for this worker.
 pub(crate) fn take(
     tx: &mut Tx<'_>,
     worker: &WorkerId,
     now: Timestamp,
     until: Timestamp,
-    max: usize,
+    most: Most,
 ) -> Result<Vec<Claimed>, Stop> {
     wake_sleepers(tx, now)?;
     collect_expired(tx, now)?;
-    let mut claimed = Vec::new();
-    while claimed.len() < max {
-        let Some(run) = next_in_turn(tx)? else { break };
-        match hold(tx, run, worker, until) {
+    let (mut claimed, mut busy) = (Vec::new(), HashMap::new());
+    while claimed.len() < most.runs {
+        let Some(run) = next_in_turn(tx, &mut busy, most.per_owner)? else { break };
+        match hold(tx, run, worker, (now, until)) {
             Ok(run) => claimed.push(run),
             // One damaged row must not keep everybody's runs from being handed out.
             Err(Stop::Refused(error)) => tracing::error!(%error, "a run cannot be handed out"),
@@ -60,29 +72,60 @@ fn collect_expired(tx: &Tx<'_>, now: Timestamp) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The oldest ready run of the owner after the one who was served last.
-fn next_in_turn(tx: &mut Tx<'_>) -> rusqlite::Result<Option<i64>> {
-    const NEXT: &str = "SELECT owner_no, run_no FROM runs WHERE place = 1 AND owner_no > ?1
-        ORDER BY owner_no, due_at, run_no LIMIT 1";
+/// The first ready run of whoever's turn it is: the owner who was served last, as long as the weight allows, then the next
+/// ones. Those who hold enough are passed over; `busy` says how many submitted runs each holds.
+fn next_in_turn(tx: &mut Tx<'_>, busy: &mut HashMap<i64, usize>, per_owner: usize) -> rusqlite::Result<Option<i64>> {
+    let (last, served) = tx.memory.turn;
     let mut next = tx.connection.prepare_cached(NEXT)?;
-    for after in [tx.memory.turn, 0] {
-        let found = next.query_row([after], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        if let Some((owner, run)) = found {
-            tx.memory.turn = owner;
+    let (mut after, mut is_around) = (last - 1, false);
+    loop {
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let found: Option<(i64, i64, i64, bool)> = next.query_row([after], read).optional()?;
+        let Some((owner, run, weight, in_turn)) = found.filter(|(owner, ..)| !is_around || *owner <= last) else {
+            if is_around || found.is_some() {
+                return Ok(None);
+            }
+            (after, is_around) = (0, true);
+            continue;
+        };
+        after = owner;
+        // The last owner's turn is over, unless there is nobody else.
+        if owner == last && served >= weight && !is_around {
+            continue;
+        }
+        let held = match busy.entry(owner) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(held_of(tx.connection, owner, per_owner)?),
+        };
+        if *held < per_owner {
+            *held += usize::from(in_turn);
+            tx.memory.turn = (owner, if owner == last && !is_around { served + 1 } else { 1 });
             return Ok(Some(run));
         }
     }
-    Ok(None)
+}
+
+pub(crate) const NEXT: &str = "SELECT r.owner_no, r.run_no, o.weight, r.in_turn
+    FROM runs r INDEXED BY runs_ready CROSS JOIN owners o ON o.owner_no = r.owner_no
+    WHERE r.place = 1 AND r.owner_no > ?1 ORDER BY r.owner_no, r.priority DESC, r.due_at, r.run_no LIMIT 1";
+
+pub(crate) const HELD_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_held_of_owner
+    WHERE owner_no = ?1 AND in_turn = 1 AND place = 3 LIMIT ?2)";
+
+/// How many submitted runs of an owner are held; `per_owner` where there are more.
+fn held_of(connection: &Connection, owner: i64, per_owner: usize) -> rusqlite::Result<usize> {
+    let most = i64::try_from(per_owner).unwrap_or(i64::MAX);
+    connection.prepare_cached(HELD_OF)?.query_row(params![owner, most], |row| row.get(0))
 }
 
 const HELD: &str = concat!(
     "SELECT ",
     run_columns!(),
-    ", r.token, r.deadline, o.tenant_id, o.user_id FROM runs r JOIN threads t ON t.thread_no = r.thread_no
-     JOIN owners o ON o.owner_no = r.owner_no WHERE r.run_no = ?1"
+    ", r.token, r.deadline, o.tenant_id, o.user_id, r.options, r.answered
+     FROM runs r JOIN threads t ON t.thread_no = r.thread_no JOIN owners o ON o.owner_no = r.owner_no WHERE r.run_no = ?1"
 );
 
-fn hold(tx: &Tx<'_>, run: i64, worker: &WorkerId, until: Timestamp) -> Result<Claimed, Stop> {
+fn hold(tx: &mut Tx<'_>, run: i64, worker: &WorkerId, (now, until): (Timestamp, Timestamp)) -> Result<Claimed, Stop> {
     const HOLD: &str = "UPDATE runs SET place = 3, due_at = NULL, token = token + 1, worker = ?2, lease_until = ?3
         WHERE run_no = ?1";
     tx.connection.prepare_cached(HOLD)?.execute(params![run, worker.as_str(), until.as_micros()])?;
@@ -90,10 +133,24 @@ fn hold(tx: &Tx<'_>, run: i64, worker: &WorkerId, until: Timestamp) -> Result<Cl
     let mut rows = select.query([run])?;
     let Some(row) = rows.next()? else { return Err(rusqlite::Error::QueryReturnedNoRows.into()) };
     let scope = scope(&row.get::<_, String>(RUN_COLUMNS + 2)?, &row.get::<_, String>(RUN_COLUMNS + 3)?, tx.file)?;
-    let run = rows::record(row, &scope, tx.file)?;
-    let lease = Lease { header: Arc::clone(&run.header), worker: worker.clone(), token: row.get(RUN_COLUMNS)? };
+    let record = rows::record(row, &scope, tx.file)?;
+    let lease = Lease { header: Arc::clone(&record.header), worker: worker.clone(), token: row.get(RUN_COLUMNS)? };
     let deadline = row.get::<_, Option<i64>>(RUN_COLUMNS + 1)?.map(Timestamp::from_micros);
-    Ok(Claimed { lease, run, deadline, options: None, answers: Vec::new(), now: until })
+    let options = row.get::<_, Option<String>>(RUN_COLUMNS + 4)?.and_then(rows::json);
+    let answers = match row.get::<_, i64>(RUN_COLUMNS + 5)? {
+        0 => Vec::new(),
+        _ => questions::answers(tx.connection, run, tx.file)?,
+    };
+    if lease.token == 1 {
+        leave_queue(tx, &scope)?;
+    }
+    Ok(Claimed { lease, run: record, deadline, options, answers, now })
+}
+
+/// One run fewer of this owner waits for its first claim.
+fn leave_queue(tx: &mut Tx<'_>, scope: &UserScope) -> rusqlite::Result<()> {
+    let Some(owner) = tx.owner(scope)? else { return Ok(()) };
+    tx.set_owner(scope, Owner { queued: (owner.queued - 1).max(0), ..owner })
 }
 
 /// The owner of a stored run: authenticated when it was submitted, and read back here.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Synchronous, error::File, migrations};
 
 /// Prepared statements per connection: all that this crate has fit.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
 /// Pages of write-ahead log after which a commit also moves them into the file: 40 MiB. Measured, a tenth of that
 /// costs a third of the throughput.

@@ -26,31 +26,46 @@
 //! working on the same run. News of threads does not cross processes: a reader in another one looks again.
 //!
 //! In reading order: [`Options`] and [`SqliteBackend`], then `migrations`, `writer` with `transaction` and `append`,
-//! `claim`, `queue`, `readers`, `log` with `chunk`, `runs`, `state`, `quota`, `health`, and for agents' own tables
-//! `database`, `pool`, `session` and `guard`.
+//! `after`, `ahead`, `claim`, `queue` with `submit`, `cancel` and `news`, `readers`, `log` with `chunk`, `runs` with `list`
+//! and `threads`, `questions`, `schedules`, `budgets`, `delete` with `clear` and `forget`, `state`, `quota`, `health`, and for
+//! agents' own tables `database`, `pool`, `session` and `guard`.
 
+mod after;
+mod ahead;
 mod append;
-mod asked;
 mod backend;
+mod budgets;
+mod cancel;
 mod chunk;
 mod claim;
+mod clear;
 mod connect;
 mod database;
+mod delete;
 mod error;
+mod forget;
 mod guard;
 mod health;
 mod inbox;
+mod list;
 mod log;
 mod migrations;
+mod news;
+mod pages;
+mod payloads;
 mod pool;
+mod questions;
 mod queue;
 mod quota;
 mod readers;
 mod rows;
 mod runs;
+mod schedules;
 mod session;
 mod state;
 mod store;
+mod submit;
+mod threads;
 mod transaction;
 mod writer;
 

@@ -31,11 +31,14 @@ impl EventLog for Store {
         self.readers
             .read(move |connection| {
                 let Some(found) = Thread::find(connection, &scope, &thread)? else { return Ok(None) };
-                let upto = after.saturating_add(limit as u64);
-                let chunks = found.chunks(connection, after, upto, None, &file)?;
+                let (upto, head) = (after.saturating_add(limit as u64), found.head);
                 let mut page = Page::new(connection, &scope, &thread, &file);
-                chunks.iter().try_for_each(|chunk| page.add(chunk, after, limit))?;
-                Ok(Some(page.finish(found.head)))
+                for part in lineage::parts(connection, found, after, &file)? {
+                    for chunk in part.thread.chunks(connection, after, upto.min(part.upto), None, &file)? {
+                        page.add(&chunk, (after, part.upto), limit)?;
+                    }
+                }
+                Ok(Some(page.finish(head)))
             })
             .await
     }
@@ -53,7 +56,7 @@ impl EventLog for Store {
                 let Some(found) = Run::find(connection, &scope, &run, &file)? else { return Ok(None) };
                 let mut page = Page::new(connection, &scope, &found.thread_id, &file);
                 for chunk in found.chunks(connection, after, limit as u64, &file)? {
-                    page.add(&chunk, after, limit)?;
+                    page.add(&chunk, (after, u64::MAX), limit)?;
                 }
                 Ok(Some(page.finish(found.thread.head)))
             })
@@ -82,24 +85,33 @@ impl EventLog for Store {
     }
 }
 
+mod lineage;
+
 /// A thread as a reader finds it.
 #[derive(Debug)]
 struct Thread {
     number: i64,
     head: u64,
     last_pos: i64,
+    /// The thread that the first `base_seq` events are read from, or 0.
+    base: i64,
+    base_seq: u64,
 }
 
 impl Thread {
     fn find(connection: &Connection, scope: &UserScope, thread: &ThreadId) -> rusqlite::Result<Option<Self>> {
-        const FIND: &str = "SELECT thread_no, head, last_pos FROM threads WHERE thread_id = ?3
+        const FIND: &str = "SELECT thread_no, head, last_pos, base_no, base_seq FROM threads WHERE thread_id = ?3
             AND owner_no = (SELECT owner_no FROM owners WHERE tenant_id = ?1 AND user_id = ?2)";
         let key = params![scope.tenant().as_str(), scope.user().as_str(), thread.as_str()];
-        let read = |row: &rusqlite::Row<'_>| Ok(Self { number: row.get(0)?, head: row.get(1)?, last_pos: row.get(2)? });
-        connection.prepare_cached(FIND)?.query_row(key, read).optional()
+        connection.prepare_cached(FIND)?.query_row(key, Self::read).optional()
     }
 
-    /// The chunks with events in `after < seq <= upto`, oldest first; none behind `end`, if there is one.
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let (number, head, last_pos) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Self { number, head, last_pos, base: row.get(3)?, base_seq: row.get(4)? })
+    }
+
+    /// The chunks of its own with events in `after < seq <= upto`, oldest first; none behind `end`, if there is one.
     fn chunks(
         &self,
         connection: &Connection,
@@ -110,7 +122,7 @@ impl Thread {
     ) -> Result<Vec<Chunk>, Stop> {
         const MARK: &str =
             "SELECT pos, last_seq FROM marks WHERE thread_no = ?1 AND last_seq >= ?2 ORDER BY last_seq LIMIT 1";
-        if after >= self.head || upto <= after {
+        if after >= self.head || upto <= after || upto <= self.base_seq {
             return Ok(Vec::new());
         }
         let mut from = end.map_or((self.last_pos, Some(self.head)), |pos| (pos, None));
@@ -231,7 +243,7 @@ impl Run {
         file: &File,
     ) -> Result<Option<Self>, Stop> {
         const FIND: &str =
-            "SELECT r.run_no, r.token, r.first_pos, r.last_pos, t.thread_no, t.head, t.last_pos, t.thread_id
+            "SELECT r.run_no, r.token, r.first_pos, r.last_pos, t.thread_no, t.head, t.last_pos, t.thread_id, t.base_seq
             FROM runs r JOIN threads t ON t.thread_no = r.thread_no
             WHERE r.run_id = ?3 AND r.owner_no = (SELECT owner_no FROM owners WHERE tenant_id = ?1 AND user_id = ?2)";
         let key = params![scope.tenant().as_str(), scope.user().as_str(), run.as_str()];
@@ -244,7 +256,13 @@ impl Run {
             token: row.get(1)?,
             first_pos: row.get(2)?,
             last_pos: row.get(3)?,
-            thread: Thread { number: row.get(4)?, head: row.get(5)?, last_pos: row.get(6)? },
+            thread: Thread {
+                number: row.get(4)?,
+                head: row.get(5)?,
+                last_pos: row.get(6)?,
+                base: 0,
+                base_seq: row.get(8)?,
+            },
             thread_id: id.map_err(|_| file.corrupt(format!("run {run} of {scope}"), "its thread is damaged"))?,
         }))
     }
@@ -301,10 +319,10 @@ impl<'a> Page<'a> {
         Self { connection, scope, thread, file, headers: HashMap::new(), events: Vec::new() }
     }
 
-    fn add(&mut self, chunk: &Chunk, after: u64, limit: usize) -> Result<(), Stop> {
+    fn add(&mut self, chunk: &Chunk, (after, upto): (u64, u64), limit: usize) -> Result<(), Stop> {
         let header = self.header(chunk.run)?;
         for (seq, event) in (chunk.first..).zip(chunk.events(self.file)?) {
-            if seq <= after || self.events.len() >= limit {
+            if seq <= after || seq > upto || self.events.len() >= limit {
                 continue;
             }
             let kind = event.kind().ok_or_else(|| chunk.damaged(self.file, "an event has an unknown type"))?;
@@ -324,19 +342,21 @@ impl<'a> Page<'a> {
     }
 
     fn read_header(&self, run: i64) -> Result<RunHeader, Stop> {
-        const HEADER: &str = "SELECT run_id, parent_run_id, agent FROM runs WHERE run_no = ?3
-            AND owner_no = (SELECT owner_no FROM owners WHERE tenant_id = ?1 AND user_id = ?2)";
+        const HEADER: &str = "SELECT r.run_id, r.parent_run_id, r.agent, t.thread_id
+            FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.run_no = ?3 AND r.owner_no = (SELECT owner_no FROM owners WHERE tenant_id = ?1 AND user_id = ?2)";
         let key = params![self.scope.tenant().as_str(), self.scope.user().as_str(), run];
         let read = |row: &rusqlite::Row<'_>| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Arc<str>>(2)?))
+            let (run, parent) = (row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?);
+            Ok((run, parent, row.get::<_, Arc<str>>(2)?, row.get::<_, String>(3)?))
         };
         let what = || format!("an event of thread {} of {}", self.thread, self.scope);
         let found = self.connection.prepare_cached(HEADER)?.query_row(key, read).optional()?;
-        let (id, parent, agent) = found.ok_or_else(|| self.file.corrupt(what(), "its run is missing"))?;
+        let (id, parent, agent, thread) = found.ok_or_else(|| self.file.corrupt(what(), "its run is missing"))?;
         let damaged = |_| self.file.corrupt(what(), "the id of its run is damaged");
         Ok(RunHeader {
             scope: self.scope.clone(),
-            thread: self.thread.clone(),
+            // A fork begins with events of runs of other threads.
+            thread: ThreadId::new(thread).map_err(damaged)?,
             run: RunId::new(id).map_err(damaged)?,
             parent: parent.map(RunId::new).transpose().map_err(damaged)?,
             agent,

@@ -1,39 +1,29 @@
 //! The run queue, on top of [`append`](crate::append) and [`claim`](crate::claim).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
+use insula_context::{RunId, Timestamp, UserScope};
 use insula_infra::{
-    Append, Claimed, Commit, Error, JournalEntry, Lease, NewRun, News, RunHeader, RunQueue, RunRecord, RunStatus,
-    ScheduleRecord, Submitted, WorkerId,
+    Append, Claimed, Commit, Error, JournalEntry, Lease, NewRun, News, RunQueue, ScheduleRecord, Submitted, WorkerId,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
 use crate::{
-    append::{self, Writing},
+    append::Writing,
     claim,
     error::{File, Stop},
-    log,
-    rows::{self, Place, Span, Standing, Thread, run_columns},
+    log, news, schedules,
     store::Store,
-    transaction::Tx,
+    submit,
 };
 
 #[async_trait]
 impl RunQueue for Store {
     async fn submit(&self, run: NewRun, idempotency_key: Option<&str>) -> Result<Submitted, Error> {
         let (now, key) = (self.clock.now(), idempotency_key.map(str::to_owned));
-        self.writer
-            .call(move |tx| {
-                if let Some(known) = known(tx, &run, key.as_deref())? {
-                    return Ok(Submitted::Known(Box::new(known)));
-                }
-                enqueue(tx, &run, key.as_deref(), now)?;
-                Ok(Submitted::New)
-            })
-            .await
+        self.writer.call(move |tx| submit::submit(tx, &run, key.as_deref(), now)).await
     }
 
     async fn claim(
@@ -41,10 +31,11 @@ impl RunQueue for Store {
         worker: &WorkerId,
         lease: Duration,
         max: usize,
-        _per_owner: usize,
+        per_owner: usize,
     ) -> Result<Vec<Claimed>, Error> {
         let (now, worker) = (self.clock.now(), worker.clone());
-        self.writer.call(move |tx| claim::take(tx, &worker, now, now.plus(lease), max)).await
+        let most = claim::Most { runs: max, per_owner };
+        self.writer.call(move |tx| claim::take(tx, &worker, now, now.plus(lease), most)).await
     }
 
     async fn renew(&self, worker: &WorkerId, lease: Duration) -> Result<(), Error> {
@@ -78,65 +69,40 @@ impl RunQueue for Store {
         self.readers.read(move |connection| journal(connection, &lease, &file)).await
     }
 
-    async fn news(&self, worker: &WorkerId) -> Result<Vec<News>, Error> {
-        let (worker, file) = (worker.clone(), self.file.clone());
-        let stops = self.readers.read(move |connection| stops(connection, &worker, &file)).await?;
-        Ok(stops.into_iter().map(|(header, reason)| News { header, stop: Some(reason), answers: Vec::new() }).collect())
-    }
-    async fn recorded(&self, _scope: &UserScope, _run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
-        Err(Error::Unavailable { operation: "recorded", component: "not built yet", source: None })
+    async fn recorded(&self, scope: &UserScope, run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
+        let (scope, run, file) = (scope.clone(), run.clone(), self.file.clone());
+        let read = move |connection: &Connection| {
+            let found = log::Run::find(connection, &scope, &run, &file)?;
+            found.map(|run| recorded(connection, &run, &file)).transpose()
+        };
+        self.readers.read(read).await
     }
 
-    async fn due_schedules(&self, _max: usize) -> Result<(Vec<(UserScope, ScheduleRecord)>, Timestamp), Error> {
-        Ok((Vec::new(), self.clock.now()))
+    async fn news(&self, worker: &WorkerId) -> Result<Vec<News>, Error> {
+        let (worker, file) = (worker.clone(), self.file.clone());
+        self.readers.read(move |connection| news::of(connection, &worker, &file)).await
+    }
+
+    async fn due_schedules(&self, max: usize) -> Result<(Vec<(UserScope, ScheduleRecord)>, Timestamp), Error> {
+        let (now, file) = (self.clock.now(), self.file.clone());
+        let due = self.readers.read(move |connection| schedules::due(connection, now, max, &file)).await?;
+        Ok((due, now))
     }
 
     async fn advance_schedule(
         &self,
-        _scope: &UserScope,
-        _name: &str,
-        _from: Timestamp,
-        _to: Option<Timestamp>,
+        scope: &UserScope,
+        name: &str,
+        from: Timestamp,
+        to: Option<Timestamp>,
     ) -> Result<bool, Error> {
-        Err(Error::Unavailable { operation: "advance", component: "not built yet", source: None })
+        let (scope, name) = (scope.clone(), name.to_owned());
+        self.writer.call(move |tx| schedules::advance(tx, &scope, &name, from, to)).await
     }
 
-    async fn forget_before(&self, _before: Timestamp, _max: usize) -> Result<usize, Error> {
-        Err(Error::Unavailable { operation: "forget", component: "not built yet", source: None })
+    async fn forget_before(&self, before: Timestamp, max: usize) -> Result<usize, Error> {
+        self.forget(before, max).await
     }
-}
-
-/// The run that this key made before.
-fn known(tx: &mut Tx<'_>, new: &NewRun, key: Option<&str>) -> Result<Option<RunRecord>, Stop> {
-    const KNOWN: &str = concat!(
-        "SELECT ",
-        run_columns!(),
-        " FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.owner_no = ?1 AND r.idempotency = ?2"
-    );
-    let Some(key) = key else { return Ok(None) };
-    let Some(owner) = tx.owner(&new.header.scope)? else { return Ok(None) };
-    let mut select = tx.connection.prepare_cached(KNOWN)?;
-    let mut rows = select.query(params![owner.number, key])?;
-    rows.next()?.map(|row| rows::record(row, &new.header.scope, tx.file)).transpose()
-}
-
-fn enqueue(tx: &mut Tx<'_>, new: &NewRun, key: Option<&str>, now: insula_context::Timestamp) -> Result<(), Stop> {
-    let owner = tx.owner_or_new(&new.header.scope)?;
-    let mut thread = Thread::find_or_new(tx, owner.number, &new.header.thread)?;
-    let later = new.available_at.filter(|at| *at > now);
-    let standing = Standing {
-        status: RunStatus::Queued.as_str(),
-        place: Some(if later.is_some() { Place::Asleep } else { Place::Ready }),
-        due_at: later.or(Some(now)),
-        ..Standing::default()
-    };
-    let number = tx.next_run();
-    let span = Span { last_at: i64::MIN, ..Span::default() };
-    rows::insert_run(tx, number, (&owner, &thread), new, key, &standing, span)?;
-    thread.last_run = number;
-    thread.keep(tx, &owner, new)?;
-    append::keep_payloads(tx, owner.number, new.payload.as_slice())?;
-    Ok(())
 }
 
 fn journal(connection: &Connection, lease: &Lease, file: &File) -> Result<Vec<JournalEntry>, Stop> {
@@ -145,6 +111,10 @@ fn journal(connection: &Connection, lease: &Lease, file: &File) -> Result<Vec<Jo
     let Some(run) = run else {
         return Err(Error::StaleLease { run: header.run.clone(), held: lease.token }.into());
     };
+    recorded(connection, &run, file)
+}
+
+fn recorded(connection: &Connection, run: &log::Run, file: &File) -> Result<Vec<JournalEntry>, Stop> {
     let mut entries = Vec::new();
     for chunk in run.chunks(connection, 0, u64::MAX, file)? {
         for event in chunk.events(file)? {
@@ -153,57 +123,4 @@ fn journal(connection: &Connection, lease: &Lease, file: &File) -> Result<Vec<Jo
         }
     }
     Ok(entries)
-}
-
-type Stopping = (Arc<RunHeader>, CancelReason);
-
-fn stops(connection: &Connection, worker: &WorkerId, file: &File) -> Result<Vec<Stopping>, Stop> {
-    const STOPS: &str = "SELECT o.tenant_id, o.user_id, t.thread_id, r.run_id, r.parent_run_id, r.agent, r.cancel_by,
-            r.cancel_why
-        FROM runs r JOIN threads t ON t.thread_no = r.thread_no JOIN owners o ON o.owner_no = r.owner_no
-        WHERE r.place = 3 AND r.cancel_by IS NOT NULL AND r.worker = ?1";
-    let mut select = connection.prepare_cached(STOPS)?;
-    let mut rows = select.query([worker.as_str()])?;
-    let mut stops = Vec::new();
-    while let Some(row) = rows.next()? {
-        let text = |column| row.get::<_, String>(column);
-        let damaged = |_| file.corrupt("a run that was asked to stop", "its ids are damaged");
-        let parent = row.get::<_, Option<String>>(4)?.map(RunId::new).transpose().map_err(damaged)?;
-        let header = RunHeader {
-            scope: claim::scope(&text(0)?, &text(1)?, file)?,
-            thread: ThreadId::new(text(2)?).map_err(damaged)?,
-            run: RunId::new(text(3)?).map_err(damaged)?,
-            parent,
-            agent: row.get(5)?,
-        };
-        stops.push((Arc::new(header), CancelReason::new(text(6)?, text(7)?)));
-    }
-    Ok(stops)
-}
-
-/// Records the wish to stop a run.
-pub(crate) fn request_cancel(
-    tx: &mut Tx<'_>,
-    scope: &insula_context::UserScope,
-    run: &RunId,
-    reason: &CancelReason,
-    now: insula_context::Timestamp,
-) -> Result<Option<insula_infra::CancelRequest>, Stop> {
-    use insula_infra::CancelRequest;
-    const FIND: &str = "SELECT run_no, status, place FROM runs WHERE owner_no = ?1 AND run_id = ?2";
-    const ASK: &str = "UPDATE runs SET cancel_by = ?2, cancel_why = ?3 WHERE run_no = ?1 AND cancel_by IS NULL";
-    const WAKE: &str = "UPDATE runs SET place = 1, due_at = ?2 WHERE run_no = ?1 AND place = 2";
-    let Some(owner) = tx.owner(scope)? else { return Ok(None) };
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    let found = tx.connection.prepare_cached(FIND)?.query_row(params![owner.number, run.as_str()], read).optional()?;
-    let Some((number, status, place)): Option<(i64, String, Option<i64>)> = found else { return Ok(None) };
-    if place.is_none() {
-        let status = RunStatus::parse(&status);
-        return status
-            .map(|status| Some(CancelRequest::Ended(status)))
-            .ok_or_else(|| tx.file.corrupt(format!("run {run} of {scope}"), "its status is damaged").into());
-    }
-    tx.connection.prepare_cached(ASK)?.execute(params![number, reason.by, reason.why])?;
-    tx.connection.prepare_cached(WAKE)?.execute(params![number, now.as_micros()])?;
-    Ok(Some(CancelRequest::Recorded))
 }

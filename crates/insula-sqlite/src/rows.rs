@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
-use insula_infra::{Error, FailReason, Failure, NewRun, RawJson, RunHeader, RunRecord, RunStatus};
+use insula_infra::{Error, FailReason, Failure, NewRun, RawJson, RunHeader, RunRecord, RunStatus, WaitFor};
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
@@ -21,6 +21,8 @@ pub(crate) enum Place {
     Asleep = 2,
     /// Somebody works on it.
     Held = 3,
+    /// Not to be claimed before those before it in its thread have ended, or before it is asked to stop.
+    Blocked = 4,
 }
 
 /// A thread's head.
@@ -56,7 +58,7 @@ impl Thread {
     }
 
     /// Writes the row, and makes its youngest run the owner's.
-    pub(crate) fn keep(&self, tx: &mut Tx<'_>, owner: &Owner, new: &NewRun) -> rusqlite::Result<()> {
+    pub(crate) fn keep(&self, tx: &mut Tx<'_>, owner: Owner, new: &NewRun) -> rusqlite::Result<()> {
         let Self { number, head, last_pos, last_run, is_new } = *self;
         let (name, created_at) = (new.header.thread.as_str(), new.created_at.as_micros());
         if is_new {
@@ -75,7 +77,7 @@ impl Thread {
             tx.update_thread.execute(params![number, head, last_pos, last_run])?;
         }
         let last_thread = if is_new { number } else { owner.last_thread };
-        tx.set_owner(&new.header.scope, Owner { last_run, last_thread, ..*owner })
+        tx.set_owner(&new.header.scope, Owner { last_run, last_thread, ..owner })
     }
 }
 
@@ -93,6 +95,9 @@ pub(crate) struct Standing<'a> {
     pub(crate) cancel: Option<&'a CancelReason>,
     pub(crate) failure: Option<&'a Failure>,
     pub(crate) result: Option<&'a str>,
+    pub(crate) waits_for: Option<WaitFor>,
+    /// Whether it goes one at a time with the others that were submitted in its thread.
+    pub(crate) in_turn: bool,
 }
 
 /// Which events a run has.
@@ -107,9 +112,10 @@ pub(crate) struct Span {
 pub(crate) const INSERT_RUN: &str = "INSERT INTO runs (
     run_no, owner_no, run_id, thread_no, prev_of_owner, prev_of_thread, status, place, due_at, token, worker, lease_until,
     events, first_pos, last_pos, last_at, created_at, started_at, ended_at, deadline, parent_run_id, agent, version,
-    cancel_by, cancel_why, fail_reason, fail_message, idempotency, input, result)
+    cancel_by, cancel_why, fail_reason, fail_message, idempotency, input, result, priority, in_turn, waits_for, options,
+    asked, answered, rolled_back)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-            ?24, ?25, ?26, ?27, ?28, ?29, ?30)
+            ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, 0, 0, 0)
     ON CONFLICT (run_id, owner_no) DO NOTHING";
 
 /// Writes a new run, unless its owner has one of this id. Nothing is written when it is refused.
@@ -154,6 +160,10 @@ pub(crate) fn insert_run(
         key,
         new.input.get(),
         standing.result,
+        new.priority,
+        standing.in_turn,
+        standing.waits_for.map(WaitFor::as_str),
+        new.options.as_ref().map(|options| options.get()),
     ])?;
     if inserted == 0 {
         return Err(Error::RunExists { run: header.run.clone() }.into());
@@ -165,13 +175,14 @@ pub(crate) fn insert_run(
 macro_rules! run_columns {
     () => {
         "r.run_id, t.thread_id, r.parent_run_id, r.agent, r.version, r.status, r.input, r.result, r.fail_reason, \
-         r.fail_message, r.cancel_by, r.cancel_why, r.created_at, r.started_at, r.ended_at, r.events, r.run_no"
+         r.fail_message, r.cancel_by, r.cancel_why, r.created_at, r.started_at, r.ended_at, r.events, r.run_no, \
+         r.waits_for, r.rolled_back"
     };
 }
 pub(crate) use run_columns;
 
 /// How many columns [`run_columns`] names; what a query adds comes after them.
-pub(crate) const RUN_COLUMNS: usize = 17;
+pub(crate) const RUN_COLUMNS: usize = 19;
 
 /// A row of [`run_columns`] as its owner reads it.
 pub(crate) fn record(row: &Row<'_>, scope: &UserScope, file: &File) -> Result<RunRecord, Stop> {
@@ -188,8 +199,8 @@ pub(crate) fn record(row: &Row<'_>, scope: &UserScope, file: &File) -> Result<Ru
         result: row.get::<_, Option<String>>(7)?.map(|text| json(text).ok_or_else(|| damaged("result"))).transpose()?,
         failure: failure(row)?,
         cancel: cancel(row)?,
-        waits_for: None,
-        rolled_back: false,
+        waits_for: row.get::<_, Option<String>>(17)?.and_then(|word| WaitFor::parse(&word)),
+        rolled_back: row.get(18)?,
         created_at: Timestamp::from_micros(row.get(12)?),
         started_at: row.get::<_, Option<i64>>(13)?.map(Timestamp::from_micros),
         ended_at: row.get::<_, Option<i64>>(14)?.map(Timestamp::from_micros),

@@ -13,6 +13,8 @@ pub(crate) struct Store {
     /// Before the readers, because fields are dropped in order: the last connection to close tidies up.
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
+    /// Held by whoever deletes: each counts what went by its own doing.
+    pub(crate) deleting: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for Store {

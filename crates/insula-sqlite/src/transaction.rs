@@ -17,8 +17,8 @@ pub(crate) struct Memory {
     /// Changes whenever another connection has committed.
     version: i64,
     next: Option<Numbers>,
-    /// The owner who was served last by a claim.
-    pub(crate) turn: i64,
+    /// The owner who was served last by a claim, and with how many runs in this turn.
+    pub(crate) turn: (i64, i64),
 }
 
 impl Memory {
@@ -29,21 +29,37 @@ impl Memory {
     }
 }
 
-/// An owner, with the ends of the chains.
+/// An owner, with the ends of the chains and how much there is of what is seldom there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
     pub(crate) number: i64,
     pub(crate) last_run: i64,
     pub(crate) last_thread: i64,
+    pub(crate) weight: i64,
+    /// Submitted runs that were never claimed.
+    pub(crate) queued: i64,
+    /// Wishes to stop runs that are not there yet.
+    pub(crate) ahead: i64,
+    /// Reservations that are not settled.
+    pub(crate) reserved: i64,
 }
 
 pub(crate) const FIND_OWNER: &str =
-    "SELECT owner_no, last_run, last_thread FROM owners WHERE tenant_id = ?1 AND user_id = ?2";
+    "SELECT owner_no, last_run, last_thread, weight, queued, ahead, reserved FROM owners
+    WHERE tenant_id = ?1 AND user_id = ?2";
 
 impl Owner {
     /// A row of [`FIND_OWNER`].
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { number: row.get(0)?, last_run: row.get(1)?, last_thread: row.get(2)? })
+        Ok(Self {
+            number: row.get(0)?,
+            last_run: row.get(1)?,
+            last_thread: row.get(2)?,
+            weight: row.get(3)?,
+            queued: row.get(4)?,
+            ahead: row.get(5)?,
+            reserved: row.get(6)?,
+        })
     }
 }
 
@@ -73,10 +89,12 @@ struct Numbers {
 }
 
 const NUMBERS: &str = "SELECT (SELECT coalesce(max(run_no), 0) FROM runs),
-                              (SELECT coalesce(max(thread_no), 0) FROM threads),
+                              (SELECT max((SELECT coalesce(max(thread_no), 0) FROM threads),
+                                          (SELECT coalesce(max(thread_no), 0) FROM doomed))),
                               (SELECT coalesce(max(pos), 0) FROM log)";
 
-const UPDATE_OWNER: &str = "UPDATE owners SET last_run = ?2, last_thread = ?3 WHERE owner_no = ?1";
+const UPDATE_OWNER: &str = "UPDATE owners SET last_run = ?2, last_thread = ?3, weight = ?4, queued = ?5, ahead = ?6,
+    reserved = ?7 WHERE owner_no = ?1";
 
 impl Memory {
     /// Forgets everything if somebody else has written, and says the next numbers.
@@ -151,16 +169,22 @@ impl<'c> Tx<'c> {
         }
         let names = (scope.tenant().as_str(), scope.user().as_str());
         let number = self.connection.prepare_cached(INSERT)?.insert(names)?;
-        let owner = Owner { number, last_run: 0, last_thread: 0 };
+        let owner = Owner { number, last_run: 0, last_thread: 0, weight: 1, queued: 0, ahead: 0, reserved: 0 };
         self.remember(scope, owner);
         Ok(owner)
     }
 
-    /// Moves the ends of an owner's chains.
+    /// Moves the ends of an owner's chains, and counts.
     pub(crate) fn set_owner(&mut self, scope: &UserScope, owner: Owner) -> rusqlite::Result<()> {
-        self.update_owner.execute((owner.number, owner.last_run, owner.last_thread))?;
+        let Owner { number, last_run, last_thread, weight, queued, ahead, reserved } = owner;
+        self.update_owner.execute((number, last_run, last_thread, weight, queued, ahead, reserved))?;
         self.remember(scope, owner);
         Ok(())
+    }
+
+    /// Looks every owner up again: a deletion has written to their rows by number.
+    pub(crate) fn forget_owners(&mut self) {
+        self.memory.owners.clear();
     }
 
     fn remember(&mut self, scope: &UserScope, owner: Owner) {

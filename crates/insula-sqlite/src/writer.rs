@@ -256,7 +256,8 @@ mod tests {
         let (file, busy) = (File::new(&path), Duration::from_secs(1));
         let main = Main { path, file: file.clone(), synchronous: Synchronous::Normal, busy };
         let writer = Writer::start(main.writer().expect("opens"), file.clone(), LocalSignals::new()).expect("starts");
-        Store { file, clock: Arc::new(SystemClock::new()), writer, readers: Readers::start(main, 1).expect("starts") }
+        let readers = Readers::start(main, 1).expect("starts");
+        Store { file, clock: Arc::new(SystemClock::new()), writer, readers, deleting: Default::default() }
     }
 
     async fn set_page_limit(store: &Store, pages: u32) {

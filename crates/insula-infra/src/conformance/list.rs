@@ -63,6 +63,107 @@ macro_rules! conformance_rules {
             }
         }
     };
+    (threads, $then:ident $($with:tt)*) => {
+        $crate::$then! { threads [$($with)*]
+            isolation {
+                keeps_the_threads_of_two_users_apart
+                interrupts_the_runs_of_its_owner_only
+            }
+            others {
+                runs_a_thread_one_at_a_time
+                runs_a_thread_one_at_a_time_under_concurrency
+                a_parked_run_keeps_its_turn
+                a_lost_run_keeps_its_turn
+                waits_for_submitted_runs_only
+                refuses_a_run_in_a_busy_thread
+                answers_a_known_key_in_a_busy_thread
+                interrupts_those_before_it
+                tells_the_holder_of_the_interruption
+                marks_what_is_rolled_back
+                hands_out_a_waiting_run_that_is_asked_to_stop
+                waits_for_its_turn_and_its_time
+            }
+        }
+    };
+    (fairness, $then:ident $($with:tt)*) => {
+        $crate::$then! { fairness [$($with)*]
+            isolation {
+                counts_the_held_runs_of_their_owner_only
+                counts_the_queued_runs_of_their_owner_only
+            }
+            others {
+                serves_higher_priorities_first
+                a_priority_moves_no_other_owner
+                serves_owners_by_their_weight
+                serves_an_owner_without_weight
+                passes_over_an_owner_of_whom_enough_is_held
+                an_expired_lease_holds_nothing
+                a_wider_limit_finds_who_was_passed_over
+                counts_submitted_runs_only
+                refuses_more_queued_runs_than_allowed
+                hands_out_the_options_of_a_run
+                tells_the_time_of_the_claim
+            }
+        }
+    };
+    (waiting, $then:ident $($with:tt)*) => {
+        $crate::$then! { waiting [$($with)*]
+            isolation {
+                wakes_the_parent_of_its_owner_only
+            }
+            others {
+                wakes_a_parent_when_its_child_has_ended
+                does_not_sleep_behind_a_child_that_has_ended
+                leaves_a_running_parent_to_its_holder
+                forgets_the_alarm_of_a_woken_parent
+                wakes_a_parent_once_under_concurrency
+                says_what_a_run_waits_for
+                hands_out_what_is_given_back
+                keeps_the_status_of_what_is_given_back
+                what_is_given_back_is_not_held
+            }
+        }
+    };
+    (inbox, $then:ident $($with:tt)*) => {
+        $crate::$then! { inbox [$($with)*]
+            isolation {
+                hides_questions_from_other_users
+                lets_nobody_else_answer
+            }
+            others {
+                lists_open_questions_newest_first
+                pages_through_questions
+                wakes_a_parked_run_with_its_answer
+                loses_no_answer_that_comes_before_the_parking
+                tells_the_holder_of_an_answer
+                keeps_an_answer_until_it_is_taken
+                takes_the_first_answer_only
+                takes_one_answer_of_many
+                takes_no_answer_that_comes_too_late
+                answers_none_where_nothing_is_asked
+                closes_all_questions_with_the_end
+                asks_nothing_with_a_refused_append
+            }
+        }
+    };
+    (stopping, $then:ident $($with:tt)*) => {
+        $crate::$then! { stopping [$($with)*]
+            isolation {
+                stops_ahead_for_its_owner_only
+                stops_all_runs_of_their_owner_only
+            }
+            others {
+                hands_out_a_run_that_was_stopped_ahead
+                refuses_to_create_what_was_stopped_ahead
+                keeps_the_first_wish_ahead
+                forgets_a_wish_after_an_hour
+                keeps_a_thousand_wishes_ahead
+                stops_all_runs_of_a_filter
+                stops_what_a_filter_lets_through
+                a_wish_for_a_known_run_is_not_ahead
+            }
+        }
+    };
     (runs, $then:ident $($with:tt)*) => {
         $crate::$then! { runs [$($with)*]
             isolation {
@@ -83,6 +184,29 @@ macro_rules! conformance_rules {
                 refuses_a_cursor_that_is_none
                 lists_what_a_filter_lets_through
                 lists_threads_with_their_heads
+            }
+        }
+    };
+    (history, $then:ident $($with:tt)*) => {
+        $crate::$then! { history [$($with)*]
+            isolation {
+                hides_what_was_recorded_from_other_users
+                forks_a_thread_of_its_owner_only
+                deletes_a_thread_of_its_owner_only
+                deletes_everything_of_one_user_only
+            }
+            others {
+                reads_what_was_recorded
+                reads_a_fork_from_the_beginning
+                reads_a_fork_on_from_a_cursor
+                forks_a_fork
+                reads_one_run_of_a_fork
+                lists_forks_and_refuses_what_cannot_be
+                deletes_a_thread_with_all_that_is_in_it
+                refuses_to_delete_what_is_in_use
+                deletes_everything_of_a_user
+                deletes_the_account_of_a_user
+                forgets_threads_that_ended_long_ago
             }
         }
     };
@@ -125,6 +249,45 @@ macro_rules! conformance_rules {
                 deletes_a_value_once
                 keeps_spaces_apart
                 lets_one_of_many_writers_win
+            }
+        }
+    };
+    (schedules, $then:ident $($with:tt)*) => {
+        $crate::$then! { schedules [$($with)*]
+            isolation {
+                hides_schedules_from_other_users
+                changes_the_schedule_of_its_owner_only
+                moves_the_schedule_of_its_owner_only
+            }
+            others {
+                lists_schedules_by_name
+                tells_what_is_due
+                forgets_the_slot_of_what_was_changed
+                moves_a_slot_once_under_concurrency
+                moves_only_from_where_it_stands
+            }
+        }
+    };
+    (budgets, $then:ident $($with:tt)*) => {
+        $crate::$then! { budgets [$($with)*]
+            isolation {
+                counts_for_each_user_alone
+                counts_for_each_tenant_alone
+                gives_back_to_its_owner_only
+            }
+            others {
+                users_of_a_tenant_share_its_account
+                grants_what_is_left_and_no_more
+                counts_each_unit_alone
+                the_same_call_reserves_once
+                settles_with_what_a_call_cost
+                spends_nothing_with_a_refused_append
+                gives_back_what_was_not_settled
+                keeps_a_reservation_across_workers
+                begins_a_window_with_its_first_use
+                carries_a_reservation_into_the_next_window
+                reserves_of_all_accounts_or_of_none
+                grants_no_more_under_concurrency
             }
         }
     };
@@ -206,86 +369,6 @@ macro_rules! conformance_rules {
                 serves_many_users_at_a_time
                 counts_open_sessions_back_to_zero
             }
-        }
-    };
-}
-
-/// One test per rule.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! conformance_tests {
-    ($group:ident [$subject:ident] isolation { $($isolation:ident)* } others { $($other:ident)* }) => {
-        mod $group {
-            use super::*;
-            $($crate::conformance_tests! { @test $group $subject $isolation })*
-            $($crate::conformance_tests! { @test $group $subject $other })*
-        }
-    };
-    (@test $group:ident $subject:ident $rule:ident) => {
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $rule() {
-            $crate::conformance::$group::$rule($subject().await).await;
-        }
-    };
-}
-
-/// One entry of the list per rule.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! conformance_entries {
-    ($group:ident [$rules:ident] isolation { $($isolation:ident)* } others { $($other:ident)* }) => {
-        $rules.extend([
-            $($crate::conformance_entries! { @entry $group $isolation true },)*
-            $($crate::conformance_entries! { @entry $group $other false },)*
-        ]);
-    };
-    (@entry $group:ident $rule:ident $isolation:literal) => {
-        Rule {
-            group: stringify!($group),
-            name: stringify!($rule),
-            isolation: $isolation,
-            check: |subject| Box::pin($group::$rule(subject)),
-        }
-    };
-}
-
-/// Makes a module with one `#[tokio::test]` per rule that a backend must keep.
-///
-/// It is given the module's name and the name of an `async fn() -> Subject` that makes a fresh backend for every rule.
-/// A backend that has a database says so, and one that serves only some of the ports names the groups of rules that it
-/// keeps; nothing is left out at run time.
-///
-/// ```
-/// # #[cfg(test)] mod tests {
-/// use std::sync::Arc;
-/// use insula_infra::{MemoryBackend, conformance::{ManualClock, Subject}};
-///
-/// async fn subject() -> Subject {
-///     let clock = Arc::new(ManualClock::new());
-///     Subject::new(MemoryBackend::with(clock.clone()).into_backend(), clock)
-/// }
-///
-/// insula_infra::conformance!(memory, subject);
-/// # insula_infra::conformance!(signals_and_cache, subject, [signals, cache]);
-/// # }
-/// ```
-///
-/// With a database: `conformance!(sqlite, subject, with database)`. Of some ports only:
-/// `conformance!(redis, subject, [signals, cache])`.
-#[macro_export]
-macro_rules! conformance {
-    ($module:ident, $subject:ident) => {
-        $crate::conformance!($module, $subject, [append, queue, runs, log, state, cache, signals, quota, health]);
-    };
-    ($module:ident, $subject:ident, with database) => {
-        $crate::conformance!(
-            $module, $subject, [append, queue, runs, log, state, cache, signals, quota, health, database]
-        );
-    };
-    ($module:ident, $subject:ident, [$($group:ident),+ $(,)?]) => {
-        mod $module {
-            use super::*;
-            $($crate::conformance_rules!($group, conformance_tests $subject);)+
         }
     };
 }

@@ -18,22 +18,31 @@
 //! ```
 
 pub mod append;
+pub mod budgets;
 pub mod cache;
 mod clock;
 pub mod database;
+pub mod fairness;
 pub mod health;
+pub mod history;
+pub mod inbox;
 mod layer;
 pub mod leaky;
 mod list;
 pub mod log;
+mod make;
 pub mod mutants;
 pub mod queue;
 pub mod quota;
 pub mod runs;
+pub mod schedules;
 pub mod signals;
 pub mod state;
+pub mod stopping;
 mod story;
 mod subject;
+pub mod threads;
+pub mod waiting;
 
 use std::{fmt, pin::Pin};
 
@@ -74,9 +83,17 @@ pub fn rules() -> Vec<Rule> {
     let mut rules = Vec::new();
     crate::conformance_rules!(append, conformance_entries rules);
     crate::conformance_rules!(queue, conformance_entries rules);
+    crate::conformance_rules!(threads, conformance_entries rules);
+    crate::conformance_rules!(fairness, conformance_entries rules);
+    crate::conformance_rules!(waiting, conformance_entries rules);
+    crate::conformance_rules!(inbox, conformance_entries rules);
+    crate::conformance_rules!(stopping, conformance_entries rules);
     crate::conformance_rules!(runs, conformance_entries rules);
+    crate::conformance_rules!(history, conformance_entries rules);
     crate::conformance_rules!(log, conformance_entries rules);
     crate::conformance_rules!(state, conformance_entries rules);
+    crate::conformance_rules!(schedules, conformance_entries rules);
+    crate::conformance_rules!(budgets, conformance_entries rules);
     crate::conformance_rules!(cache, conformance_entries rules);
     crate::conformance_rules!(signals, conformance_entries rules);
     crate::conformance_rules!(quota, conformance_entries rules);
@@ -94,9 +111,17 @@ mod tests {
         let sources = [
             ("append", include_str!("append.rs")),
             ("queue", include_str!("queue.rs")),
+            ("threads", include_str!("threads.rs")),
+            ("fairness", include_str!("fairness.rs")),
+            ("waiting", include_str!("waiting.rs")),
+            ("inbox", include_str!("inbox.rs")),
+            ("stopping", include_str!("stopping.rs")),
             ("runs", include_str!("runs.rs")),
+            ("history", include_str!("history.rs")),
             ("log", include_str!("log.rs")),
             ("state", include_str!("state.rs")),
+            ("schedules", include_str!("schedules.rs")),
+            ("budgets", include_str!("budgets.rs")),
             ("cache", include_str!("cache.rs")),
             ("signals", include_str!("signals.rs")),
             ("quota", include_str!("quota.rs")),

@@ -7,8 +7,8 @@ use serde_json::{json, value::to_raw_value};
 
 use super::{Subject, subject::thread};
 use crate::{
-    Append, Claimed, Commit, Committed, Error, Event, EventType, Lease, NewEvent, NewRun, Payload, RawJson, RunChange,
-    RunHeader, RunRecord, RunStatus, Submitted, WaitFor, WorkerId,
+    Answer, AnswerRequest, Append, Claimed, Commit, Committed, Error, Event, EventType, Lease, NewEvent, NewQuestion,
+    NewRun, Payload, RawJson, RunChange, RunHeader, RunRecord, RunStatus, Submitted, ThreadPolicy, WaitFor, WorkerId,
 };
 
 /// How long leases last in the rules, in seconds.
@@ -37,6 +37,11 @@ pub(super) fn completed() -> Option<RunChange> {
 
 pub(super) fn parked(until: Option<Timestamp>) -> Option<RunChange> {
     Some(RunChange::Waiting { reason: WaitFor::Timer, until, children: Vec::new() })
+}
+
+/// The names of the runs, in order.
+pub(super) fn names(claimed: &[Claimed]) -> Vec<&str> {
+    claimed.iter().map(|claimed| claimed.lease.header.run.as_str()).collect()
 }
 
 /// The `n`s that [`Writer::say`] wrote, in the order of the log.
@@ -90,6 +95,46 @@ impl Subject {
         let run = self.new_run(self.header(scope, in_thread, id));
         let answer = self.backend.queue.submit(run, None).await.expect("a run is submitted");
         assert!(matches!(answer, Submitted::New), "a submission without a key is new");
+    }
+
+    /// A run that waits for its turn in its thread, or whatever else its policy says.
+    pub(super) fn in_turn(&self, scope: &UserScope, in_thread: &str, id: &str, policy: ThreadPolicy) -> NewRun {
+        NewRun { policy: Some(policy), ..self.new_run(self.header(scope, in_thread, id)) }
+    }
+
+    /// Puts a run into the queue that waits for its turn in its thread.
+    pub(super) async fn line_up(&self, scope: &UserScope, in_thread: &str, id: &str) {
+        let run = self.in_turn(scope, in_thread, id, ThreadPolicy::Enqueue);
+        let answer = self.backend.queue.submit(run, None).await.expect("a run is submitted");
+        assert!(matches!(answer, Submitted::New), "a submission without a key is new");
+    }
+
+    /// Creates a run that another one has started.
+    pub(super) async fn start_child(&self, scope: &UserScope, in_thread: &str, id: &str, parent: &str) -> Writer {
+        let mut append = self.creation(scope, in_thread, id);
+        append.lease.header = Arc::new(RunHeader { parent: Some(run(parent)), ..(*append.lease.header).clone() });
+        append.create.as_mut().expect("a creation").0.header = Arc::clone(&append.lease.header);
+        let lease = append.lease.clone();
+        self.backend.queue.append(append).await.expect("a child is created");
+        self.writer(lease, 1)
+    }
+
+    /// Claims from owners of whom fewer than `per_owner` submitted runs are held.
+    pub(super) async fn claim_under(&self, by: &str, max: usize, per_owner: usize) -> Vec<Claimed> {
+        let lease = Duration::from_secs(LEASE);
+        self.backend.queue.claim(&worker(by), lease, max, per_owner).await.expect("a claim is answered")
+    }
+
+    /// Claims, and makes a writer of each run.
+    pub(super) async fn claim_writers(&self, by: &str, max: usize) -> Vec<Writer> {
+        let claimed = self.claim(by, max).await;
+        claimed.into_iter().map(|claimed| self.writer(claimed.lease, claimed.run.events)).collect()
+    }
+
+    /// Answers a question.
+    pub(super) async fn answer(&self, scope: &UserScope, id: &str, index: u32, text: &str) -> Option<AnswerRequest> {
+        let answer = Answer { index, answer: raw(&json!(text)), by: Arc::from("somebody") };
+        self.backend.inbox.answer(scope, &run(id), answer).await.expect("the inbox answers")
     }
 
     pub(super) async fn claim(&self, by: &str, max: usize) -> Vec<Claimed> {
@@ -180,6 +225,37 @@ impl Writer {
     pub(super) async fn park(&mut self, until: Option<Timestamp>) {
         let event = self.subject.event(EventType::AgentWaiting, &json!({}));
         self.write(vec![event], parked(until)).await.expect("the run is parked");
+    }
+
+    /// Parks until one of the children has ended.
+    pub(super) async fn park_for(&mut self, children: &[&str], until: Option<Timestamp>) {
+        let event = self.subject.event(EventType::AgentWaiting, &json!({}));
+        let children = children.iter().map(|child| run(child)).collect();
+        let change = RunChange::Waiting { reason: WaitFor::Child, until, children };
+        self.write(vec![event], Some(change)).await.expect("the run is parked");
+    }
+
+    /// Asks a question, and parks or goes on.
+    pub(super) async fn ask(&mut self, index: u32, expires_at: Option<Timestamp>, change: Option<RunChange>) {
+        let (question, asked_at) = (raw(&json!({"text": index})), self.subject.now());
+        let asks = vec![NewQuestion { index, kind: WaitFor::Human, question, asked_at, expires_at }];
+        let event = self.subject.event(EventType::AgentWaiting, &json!({}));
+        let append = Append { asks, ..self.append(vec![event], change) };
+        self.send(append).await.expect("a question is asked");
+        self.after += 1;
+    }
+
+    /// Closes a question.
+    pub(super) async fn close(&mut self, index: u32) {
+        let event = self.subject.event(EventType::StepCompleted, &json!({}));
+        let append = Append { closes: vec![index], ..self.append(vec![event], None) };
+        self.send(append).await.expect("a question is closed");
+        self.after += 1;
+    }
+
+    /// Goes on after a pause.
+    pub(super) async fn go_on(&mut self) {
+        self.write(Vec::new(), Some(RunChange::Running)).await.expect("the run goes on");
     }
 
     /// Attaches a payload.

@@ -1,0 +1,23 @@
+//! Parts of lists: where one begins, and how it says that there is more.
+
+use insula_infra::{Error, Page, PageRequest};
+
+/// The longest page.
+const MOST: usize = 10_000;
+
+/// The number that the page is to stay below, and how many entries it has at most.
+pub(crate) fn bounds(page: &PageRequest) -> Result<(i64, usize), Error> {
+    let limit = page.limit.clamp(1, MOST);
+    let Some(cursor) = &page.cursor else { return Ok((i64::MAX, limit)) };
+    let number = cursor.parse().ok().filter(|number: &i64| *number > 0);
+    let number = number.ok_or_else(|| Error::InvalidCursor { cursor: cursor.clone() })?;
+    Ok((number, limit))
+}
+
+/// One entry more than the page holds says that there is another page.
+pub(crate) fn cut<T>(mut found: Vec<(i64, T)>, limit: usize) -> Page<T> {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|(number, _)| number.to_string());
+    Page { items: found.into_iter().map(|(_, item)| item).collect(), next }
+}
