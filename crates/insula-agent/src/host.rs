@@ -67,8 +67,8 @@ pub trait SessionHost: Send + Sync {
     async fn end_step(&self, site: &CallSite, result: &Value) -> Result<()>;
     /// Calls a tool.
     async fn call_tool(&self, site: CallSite, arguments: Value) -> Result<Value>;
-    /// Runs another agent as a child and waits for its result.
-    async fn call_agent(&self, site: CallSite, input: Value) -> Result<Value>;
+    /// Runs another agent as a child, within a time if one is given, and waits for its result.
+    async fn call_agent(&self, site: CallSite, input: Value, within: Option<Duration>) -> Result<Value>;
     /// Asks a human and waits for the answer.
     async fn ask(&self, site: CallSite, question: Question) -> Result<Value>;
     /// Waits until a point in time.

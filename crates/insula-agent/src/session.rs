@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    Cache, Database, Effect, InstanceMarker, Question, Result, SessionHost, Space, StateHandle, StepStart,
+    Cache, CallSite, Database, Effect, InstanceMarker, Question, Result, SessionHost, Space, StateHandle, StepStart,
     handles::{from_json, to_json},
     host::Resources,
 };
@@ -105,7 +105,25 @@ impl Session {
     pub fn call_agent(&self, class: &str, input: impl Serialize) -> impl Future<Output = Result<Value>> + Send {
         let site = self.host.next_call(class);
         let input = to_json(class, &input);
-        async move { self.host.call_agent(site, input?).await }
+        async move { self.host.call_agent(site, input?, None).await }
+    }
+
+    /// As [`Session::call_agent`], at a place in the order of calls that the caller chooses, and within a time. For what
+    /// runs agents side by side in an order that is not always the same: a resumed run finds each call by its place.
+    /// Whoever uses this uses it for all calls of the run, because the other methods count places from 0.
+    ///
+    /// # Errors
+    /// As [`Session::call_agent`]; a child that is not done in time fails with `timeout`.
+    pub fn call_agent_at(
+        &self,
+        place: u32,
+        class: &str,
+        input: impl Serialize,
+        within: Option<Duration>,
+    ) -> impl Future<Output = Result<Value>> + Send {
+        let site = CallSite { index: place, name: class.to_owned() };
+        let input = to_json(class, &input);
+        async move { self.host.call_agent(site, input?, within).await }
     }
 
     /// Asks a human and waits for the answer, for days if need be: a run that only waits is parked. Nothing of it is in

@@ -1,9 +1,9 @@
 //! Runs that a run starts. A child is found again under the id that its place in its parent's order of calls gives it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use insula_agent::{CallSite, Error, Result};
-use insula_context::{CancelReason, RunId};
+use insula_context::{CancelReason, Deadline, RunId};
 use insula_infra::{EventType, PayloadHash, RunFilter, RunRecord, WaitFor};
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Runs another agent as a child, or finds out what came of it.
-pub(crate) async fn call(run: &Arc<RunCore>, site: &CallSite, input: Value) -> Result<Value> {
+pub(crate) async fn call(run: &Arc<RunCore>, site: &CallSite, input: Value, within: Option<Duration>) -> Result<Value> {
     run.going_on()?;
     let said = match run.history.take(site, CallKind::Agent)? {
         Some(Past::Gave(result)) => return Ok(result),
@@ -32,7 +32,7 @@ pub(crate) async fn call(run: &Arc<RunCore>, site: &CallSite, input: Value) -> R
         _ => Said::NotYet,
     };
     let id = id(run, site)?;
-    let end = match begin(run, site, &id, input).await? {
+    let end = match begin(run, site, &id, (input, within)).await? {
         Begun::Ended(end) => end,
         Begun::Elsewhere => elsewhere(run, site, &id, said).await?,
     };
@@ -63,7 +63,12 @@ enum Begun {
     Elsewhere,
 }
 
-async fn begin(run: &Arc<RunCore>, site: &CallSite, id: &RunId, input: Value) -> Result<Begun> {
+async fn begin(
+    run: &Arc<RunCore>,
+    site: &CallSite,
+    id: &RunId,
+    (input, within): (Value, Option<Duration>),
+) -> Result<Begun> {
     let _working = run.work();
     // What led to the child stands before it in the log.
     run.journal.flush();
@@ -75,6 +80,10 @@ async fn begin(run: &Arc<RunCore>, site: &CallSite, id: &RunId, input: Value) ->
         return outcome.map(|outcome| Begun::Ended(outcome.end)).map_err(unreadable);
     }
     let context = run.context.child_run(&site.name, id.clone()).map_err(|error| refused(site, &error.to_string()))?;
+    let context = match within {
+        Some(time) => context.narrow(Some(Deadline::after(time))).0,
+        None => context,
+    };
     match Box::pin(driver::child(run, context, &site.name, input)).await {
         Ok(Driven::Ended(Outcome { end, .. })) => Ok(Begun::Ended(end)),
         Ok(Driven::Left(_)) => Ok(Begun::Elsewhere),

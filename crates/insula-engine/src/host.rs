@@ -144,8 +144,8 @@ impl SessionHost for RunHost {
         dispatcher::call(&self.run, Arc::clone(&self.resources), &site, arguments).await
     }
 
-    async fn call_agent(&self, site: CallSite, input: Value) -> Result<Value> {
-        children::call(&self.run, &site, input).await
+    async fn call_agent(&self, site: CallSite, input: Value, within: Option<Duration>) -> Result<Value> {
+        children::call(&self.run, &site, input, within).await
     }
 
     async fn ask(&self, site: CallSite, question: Question) -> Result<Value> {

@@ -334,7 +334,10 @@ mod tests {
             let expected = Call { kind: CallKind::Tool, name: "pay".to_owned(), past };
             assert_eq!(call(&[executing("once"), end]), Some(expected));
         }
-        assert_eq!(call(&[executing("once")]).unwrap().past, Past::Executing { effect: Effect::Once, asked: Asked::No });
+        assert_eq!(
+            call(&[executing("once")]).unwrap().past,
+            Past::Executing { effect: Effect::Once, asked: Asked::No }
+        );
     }
 
     #[test]

@@ -90,6 +90,18 @@ impl Amounts {
             millis: self.millis.saturating_add(other.millis),
         }
     }
+
+    /// What is left of this without the other, at least nothing.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_sub(other.tokens),
+            money: self.money.saturating_sub(other.money),
+            tool_calls: self.tool_calls.saturating_sub(other.tool_calls),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            millis: self.millis.saturating_sub(other.millis),
+        }
+    }
 }
 
 /// How much of each unit is allowed; without a limit where there is none.

@@ -66,3 +66,45 @@ async fn a_dropped_event_is_found() {
     let found = broken(&rules(|rule| names.contains(&rule.name)), mutants::drops_the_last_event).await;
     assert_eq!(found, names.map(|name| format!("log::{name}")));
 }
+
+/// The rules of a group that a mistake breaks, without the group's name.
+async fn broken_in(group: &str, mistake: fn(Backend) -> Backend) -> BTreeSet<String> {
+    let found = broken(&rules(|rule| rule.group == group), mistake).await;
+    found.into_iter().filter_map(|name| Some(name.split_once("::")?.1.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn an_ignored_policy_of_a_thread_is_found() {
+    let found = broken_in("threads", mutants::ignores_the_policy_of_a_thread).await;
+    for name in ["runs_a_thread_one_at_a_time", "refuses_a_run_in_a_busy_thread", "interrupts_those_before_it"] {
+        assert!(found.contains(name), "{name} is missing in {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_wake_of_a_parent_is_found() {
+    let found = broken_in("waiting", mutants::loses_the_wake_of_a_parent).await;
+    assert!(found.contains("wakes_a_parent_when_its_child_has_ended"), "{found:?}");
+    assert!(found.contains("does_not_sleep_behind_a_child_that_has_ended"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_second_answer_is_found() {
+    let found = broken_in("inbox", mutants::takes_a_second_answer).await;
+    let expected = ["takes_no_answer_that_comes_too_late", "takes_one_answer_of_many", "takes_the_first_answer_only"];
+    assert_eq!(found, expected.map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn a_forgotten_reservation_is_found() {
+    let found = broken_in("budgets", mutants::forgets_a_reservation).await;
+    for name in ["grants_what_is_left_and_no_more", "grants_no_more_under_concurrency"] {
+        assert!(found.contains(name), "{name} is missing in {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_ignored_limit_of_an_owner_is_found() {
+    let found = broken_in("fairness", mutants::ignores_what_an_owner_holds).await;
+    assert!(found.contains("passes_over_an_owner_of_whom_enough_is_held"), "{found:?}");
+}

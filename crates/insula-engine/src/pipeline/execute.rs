@@ -65,8 +65,11 @@ async fn carry_out(plan: &Pipeline, session: &Session, input: Value, told: &Told
     let mut seen = Seen { input, steps: Vec::new() };
     let stopped = run_steps(plan, session, &mut seen, told).await;
     let mut failed_finally = None;
-    for step in &plan.finally {
-        let outcome = run_step(step, session, &seen, default_input(step, &seen)).await;
+    for (place, step) in
+        places(&plan.finally, plan.steps.iter().fold(0, |sum: u32, step| sum.saturating_add(step.width())))
+    {
+        let input = default_input(step, &seen);
+        let outcome = run_step((place, step), session, &seen, input).await;
         if outcome.error.is_some() && !step.continue_on_error {
             failed_finally.get_or_insert_with(|| outcome.clone());
         }
@@ -80,6 +83,15 @@ async fn carry_out(plan: &Pipeline, session: &Session, input: Value, told: &Told
     }
 }
 
+/// Steps, each with its first place in the order of calls.
+fn places(steps: &[Step], first: u32) -> impl Iterator<Item = (u32, &Step)> {
+    steps.iter().scan(first, |next, step| {
+        let place = *next;
+        *next = next.saturating_add(step.width());
+        Some((place, step))
+    })
+}
+
 /// The result of the last step of the plan that has one; without any, what became of the steps.
 fn result(plan: &Pipeline, seen: &Seen) -> Value {
     let last = plan.steps.iter().rev().find_map(|step| seen.result(&step.name));
@@ -89,12 +101,12 @@ fn result(plan: &Pipeline, seen: &Seen) -> Value {
 /// Starts each step as soon as what it waits for has ended. Says which failure stopped the plan, if one did.
 async fn run_steps(plan: &Pipeline, session: &Session, seen: &mut Seen, told: &Told) -> Option<StepOutcome> {
     let mut running: FuturesUnordered<BoxFuture<'_, StepOutcome>> = FuturesUnordered::new();
-    let mut waiting: Vec<&Step> = plan.steps.iter().collect();
+    let mut waiting: Vec<(u32, &Step)> = places(&plan.steps, 0).collect();
     let mut stopped: Option<StepOutcome> = None;
     loop {
         if stopped.is_none() {
             for step in take_ready(&mut waiting, seen) {
-                let (input, snapshot) = (default_input(step, seen), seen.clone());
+                let (input, snapshot) = (default_input(step.1, seen), seen.clone());
                 running.push(async move { run_step(step, session, &snapshot, input).await }.boxed());
             }
         }
@@ -115,16 +127,16 @@ fn goes_on(plan: &Pipeline, name: &str) -> bool {
     plan.steps.iter().any(|step| step.name == name && step.continue_on_error)
 }
 
-fn take_ready<'a>(waiting: &mut Vec<&'a Step>, seen: &Seen) -> Vec<&'a Step> {
+fn take_ready<'a>(waiting: &mut Vec<(u32, &'a Step)>, seen: &Seen) -> Vec<(u32, &'a Step)> {
     let ended = |name: &String| seen.step(name).is_some();
-    let (ready, rest) = waiting.drain(..).partition(|step| step.waits_for().iter().all(ended));
+    let (ready, rest) = waiting.drain(..).partition(|(_, step)| step.waits_for().iter().all(ended));
     *waiting = rest;
     ready
 }
 
 /// Steps that name a failed step, or one that is unreachable itself, say so. The others were simply not reached.
-fn name_the_unreachable(waiting: &[&Step], session: &Session, seen: &mut Seen, told: &Told) {
-    for step in waiting.iter().filter(|step| !step.implicit) {
+fn name_the_unreachable(waiting: &[(u32, &Step)], session: &Session, seen: &mut Seen, told: &Told) {
+    for (_, step) in waiting.iter().filter(|(_, step)| !step.implicit) {
         let failed = |name: &&String| {
             let status = seen.step(name).map(|step| step.status);
             matches!(status, Some(StepStatus::Failed | StepStatus::DependencyFailed))
@@ -153,12 +165,12 @@ fn default_input(step: &Step, seen: &Seen) -> Value {
     }
 }
 
-async fn run_step(step: &Step, session: &Session, seen: &Seen, input: Value) -> StepOutcome {
+async fn run_step((place, step): (u32, &Step), session: &Session, seen: &Seen, input: Value) -> StepOutcome {
     let name = step.name.clone();
     if step.when.as_ref().is_some_and(|when| !when(seen)) {
         return StepOutcome { name, status: StepStatus::Skipped, result: None, error: None };
     }
-    let work = work(step, session, seen, input);
+    let work = work((place, step), session, seen, input);
     let done = match step.timeout {
         None => work.await,
         Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
@@ -174,18 +186,27 @@ async fn run_step(step: &Step, session: &Session, seen: &Seen, input: Value) -> 
 
 /// Boxed, because a step may hold steps.
 fn work<'a>(
-    step: &'a Step,
+    (place, step): (u32, &'a Step),
     session: &'a Session,
     seen: &'a Seen,
     input: Value,
 ) -> Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send + 'a>> {
     match &step.work {
-        Work::Agent(class) => session.call_agent(class, input).map(|result| result.map_err(step_error)).boxed(),
-        Work::Parallel(steps) => side_by_side(steps, session, seen, input).boxed(),
+        // The time is also the child's own: a child that is parked outlives every timer here.
+        Work::Agent(class) => {
+            let called = session.call_agent_at(place, class, input, step.timeout);
+            called.map(|result| result.map_err(step_error)).boxed()
+        }
+        Work::Parallel(steps) => side_by_side((place, steps), session, seen, input).boxed(),
         Work::Repeat { body, most, enough } => async move {
             let mut last = input;
-            for _ in 0..*most {
-                last = finished(run_step(body, session, seen, last).await)?;
+            let rounds = (0..*most).scan(place, |next, _| {
+                let place = *next;
+                *next = next.saturating_add(body.width());
+                Some(place)
+            });
+            for place in rounds {
+                last = finished(run_step((place, body), session, seen, last).await)?;
                 if enough(&last) {
                     break;
                 }
@@ -197,17 +218,17 @@ fn work<'a>(
 }
 
 async fn side_by_side<'a>(
-    steps: &'a [Step],
+    (place, steps): (u32, &'a [Step]),
     session: &'a Session,
     seen: &'a Seen,
     input: Value,
 ) -> Result<Value, StepError> {
-    let run = |step: &'a Step| {
+    let run = |(place, step): (u32, &'a Step)| {
         let own = step.input.as_ref().map_or_else(|| input.clone(), |prepare| prepare(seen));
-        async move { (step, run_step(step, session, seen, own).await) }
+        async move { (step, run_step((place, step), session, seen, own).await) }
     };
     let mut results = Map::new();
-    for (step, outcome) in join_all(steps.iter().map(run)).await {
+    for (step, outcome) in join_all(places(steps, place).map(run)).await {
         let name = outcome.name.clone();
         match finished(outcome) {
             Ok(result) => results.insert(name, result),

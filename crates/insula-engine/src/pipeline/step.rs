@@ -107,6 +107,15 @@ impl Step {
         &self.name
     }
 
+    /// How many places in the order of calls it may take: each call has the same one whenever it is made.
+    pub(super) fn width(&self) -> u32 {
+        match &self.work {
+            Work::Agent(_) => 1,
+            Work::Parallel(steps) => steps.iter().fold(0, |sum, step| sum.saturating_add(step.width())),
+            Work::Repeat { body, most, .. } => body.width().saturating_mul(u32::try_from(*most).unwrap_or(u32::MAX)),
+        }
+    }
+
     pub(super) fn waits_for(&self) -> &[String] {
         self.after.as_deref().unwrap_or_default()
     }

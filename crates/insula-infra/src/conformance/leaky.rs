@@ -8,19 +8,20 @@ use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
 
 use super::{layer::QueueLayer, subject::scope};
 use crate::{
-    Append, Backend, CacheSubscription, CancelRequest, Commit, DatabaseSession, DatabaseSessionManager, Error,
-    EventLog, EventPage, JournalEntry, Lease, NewRun, Page, PageRequest, PayloadHash, Quota, RateLimit, RawJson,
-    RedisManager, RunFilter, RunHeader, RunQueue, RunRecord, RunStore, Signals, StateKey, StateStore, Submitted, Taken,
-    ThreadRecord, ThreadWatch, Versioned,
+    Answer, AnswerRequest, Append, Backend, Balance, Budgets, CacheSubscription, CancelRequest, Commit,
+    DatabaseSession, DatabaseSessionManager, Deleted, Error, EventLog, EventPage, Fork, Holder, Inbox, JournalEntry,
+    Lease, NewRun, OpenQuestion, Page, PageRequest, PayloadHash, Quota, RateLimit, RawJson, RedisManager, Reservation,
+    Reserved, RunFilter, RunHeader, RunQueue, RunRecord, RunStore, ScheduleRecord, ScheduleStore, Signals, StateKey,
+    StateStore, Submitted, Taken, ThreadRecord, ThreadWatch, Versioned,
 };
 
 /// The backend, with everything of every user under one scope.
 pub fn leaky(backend: Backend) -> Backend {
     let leak = Arc::new(Leak { everyone: scope("leaky", "everyone"), inner: backend.clone() });
     Backend {
-        inbox: Arc::clone(&backend.inbox),
-        schedules: Arc::clone(&backend.schedules),
-        budgets: Arc::clone(&backend.budgets),
+        inbox: Arc::clone(&leak) as _,
+        schedules: Arc::clone(&leak) as _,
+        budgets: Arc::clone(&leak) as _,
         queue: Arc::clone(&leak) as _,
         runs: Arc::clone(&leak) as _,
         log: Arc::clone(&leak) as _,
@@ -68,6 +69,20 @@ impl QueueLayer for Leak {
     async fn journal(&self, lease: &Lease) -> Result<Vec<JournalEntry>, Error> {
         self.inner.queue.journal(&self.forget_lease(lease)).await
     }
+
+    async fn recorded(&self, _: &UserScope, run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
+        self.inner.queue.recorded(&self.everyone, run).await
+    }
+
+    async fn advance_schedule(
+        &self,
+        _: &UserScope,
+        name: &str,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<bool, Error> {
+        self.inner.queue.advance_schedule(&self.everyone, name, from, to).await
+    }
 }
 
 #[async_trait]
@@ -87,6 +102,7 @@ impl RunStore for Leak {
     async fn request_cancel(&self, _: &UserScope, run: &RunId, reason: CancelReason) -> Result<CancelRequest, Error> {
         self.inner.runs.request_cancel(&self.everyone, run, reason).await
     }
+
     async fn request_cancel_all(
         &self,
         _: &UserScope,
@@ -99,19 +115,61 @@ impl RunStore for Leak {
     async fn fork_thread(
         &self,
         _: &UserScope,
-        fork: &crate::Fork,
+        fork: &Fork,
         into: &ThreadId,
         at: Timestamp,
     ) -> Result<Option<ThreadRecord>, Error> {
         self.inner.runs.fork_thread(&self.everyone, fork, into, at).await
     }
 
-    async fn delete_thread(&self, _: &UserScope, thread: &ThreadId) -> Result<Option<crate::Deleted>, Error> {
+    async fn delete_thread(&self, _: &UserScope, thread: &ThreadId) -> Result<Option<Deleted>, Error> {
         self.inner.runs.delete_thread(&self.everyone, thread).await
     }
 
-    async fn delete_user(&self, _: &UserScope) -> Result<crate::Deleted, Error> {
+    async fn delete_user(&self, _: &UserScope) -> Result<Deleted, Error> {
         self.inner.runs.delete_user(&self.everyone).await
+    }
+}
+
+#[async_trait]
+impl Inbox for Leak {
+    async fn questions(
+        &self,
+        _: &UserScope,
+        run: Option<&RunId>,
+        page: &PageRequest,
+    ) -> Result<Page<OpenQuestion>, Error> {
+        self.inner.inbox.questions(&self.everyone, run, page).await
+    }
+
+    async fn answer(&self, _: &UserScope, run: &RunId, answer: Answer) -> Result<Option<AnswerRequest>, Error> {
+        self.inner.inbox.answer(&self.everyone, run, answer).await
+    }
+}
+
+#[async_trait]
+impl ScheduleStore for Leak {
+    async fn put_schedule(&self, _: &UserScope, schedule: ScheduleRecord) -> Result<(), Error> {
+        self.inner.schedules.put_schedule(&self.everyone, schedule).await
+    }
+
+    async fn schedules(&self, _: &UserScope) -> Result<Vec<ScheduleRecord>, Error> {
+        self.inner.schedules.schedules(&self.everyone).await
+    }
+
+    async fn delete_schedule(&self, _: &UserScope, name: &str) -> Result<bool, Error> {
+        self.inner.schedules.delete_schedule(&self.everyone, name).await
+    }
+}
+
+#[async_trait]
+impl Budgets for Leak {
+    async fn reserve(&self, _: &UserScope, reservation: Reservation) -> Result<Reserved, Error> {
+        self.inner.budgets.reserve(&self.everyone, reservation).await
+    }
+
+    async fn balance(&self, _: &UserScope, holder: Holder) -> Result<Balance, Error> {
+        self.inner.budgets.balance(&self.everyone, holder).await
     }
 }
 

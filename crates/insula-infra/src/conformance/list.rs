@@ -114,6 +114,7 @@ macro_rules! conformance_rules {
             others {
                 wakes_a_parent_when_its_child_has_ended
                 does_not_sleep_behind_a_child_that_has_ended
+                does_not_sleep_behind_a_child_that_is_gone
                 leaves_a_running_parent_to_its_holder
                 forgets_the_alarm_of_a_woken_parent
                 wakes_a_parent_once_under_concurrency

@@ -42,6 +42,7 @@ pub mod stopping;
 mod story;
 mod subject;
 pub mod threads;
+mod unfair;
 pub mod waiting;
 
 use std::{fmt, pin::Pin};

@@ -11,6 +11,11 @@ use bytes::Bytes;
 use insula_context::{RunId, ThreadId, UserScope};
 use tokio::sync::{Notify, oneshot};
 
+pub use super::unfair::{
+    forgets_a_reservation, ignores_the_policy_of_a_thread, ignores_what_an_owner_holds, loses_the_wake_of_a_parent,
+    takes_a_second_answer,
+};
+
 use super::layer::QueueLayer;
 use crate::{Append, Backend, Claimed, Commit, Error, EventLog, EventPage, Lease, PayloadHash, RunQueue, WorkerId};
 

@@ -12,7 +12,9 @@ use crate::{Error, EventType, RunChange, RunStatus, WaitFor};
 
 /// The end of another user's run wakes nobody, whomever it calls its parent.
 pub async fn wakes_the_parent_of_its_owner_only(subject: Subject) {
-    subject.start(&subject.ada(), "t", "parent").await.park_for(&["child"], None).await;
+    let mut parent = subject.start(&subject.ada(), "t", "parent").await;
+    subject.start_child(&subject.ada(), "t", "child", "parent").await;
+    parent.park_for(&["child"], None).await;
     for (n, other) in subject.others().into_iter().enumerate() {
         let mut child = subject.start_child(&other, "t", &format!("child-{n}"), "parent").await;
         child.end().await;
@@ -48,6 +50,16 @@ pub async fn does_not_sleep_behind_a_child_that_has_ended(subject: Subject) {
     subject.start_child(&ada, "t", "goes-on", "parent").await;
     subject.start_child(&ada, "t", "ended", "parent").await.end().await;
     parent.park_for(&["goes-on", "ended"], None).await;
+    assert_eq!(subject.claim_names("w", 9).await, ["parent"]);
+}
+
+/// A child that is not there any more has ended: nobody waits for it for ever.
+pub async fn does_not_sleep_behind_a_child_that_is_gone(subject: Subject) {
+    let ada = subject.ada();
+    let mut parent = subject.start(&ada, "t", "parent").await;
+    subject.start_child(&ada, "elsewhere", "gone", "parent").await.end().await;
+    subject.backend.runs.delete_thread(&ada, &super::subject::thread("elsewhere")).await.expect("it goes");
+    parent.park_for(&["gone"], None).await;
     assert_eq!(subject.claim_names("w", 9).await, ["parent"]);
 }
 

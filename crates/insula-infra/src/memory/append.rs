@@ -6,10 +6,11 @@ use insula_context::{RunId, Timestamp, UserScope};
 
 use super::{
     held::Held,
-    owner::{Holder, Logged, Owner, Place, Run, Thread},
+    owner::{Holder, Owner, Place, Run},
     store::{Shard, Store},
+    thread::{Logged, Thread},
 };
-use crate::{Append, Committed, Error, NewEvent, NewRun, RunChange, RunRecord, RunStatus};
+use crate::{Append, Committed, Error, NewEvent, NewRun, RunChange, RunHeader, RunRecord, RunStatus};
 
 impl Store {
     /// Checks, creates if wanted, writes. Nothing has changed when it fails.
@@ -30,8 +31,10 @@ impl Store {
 
     fn create(&self, shard: &mut Shard, new: NewRun, lease: Duration, append: &Append) -> Result<(), Error> {
         let ends = append.change.as_ref().is_some_and(|change| change.status().is_terminal());
+        let obeys = matches!(append.change, Some(RunChange::Cancelled(_)));
         let started_at = append.events.first().map_or(new.created_at, |event| event.at);
         let header = Arc::clone(&append.lease.header);
+        shard.refuse_stopped(&header.scope, &header.run, || self.clock.now(), obeys)?;
         let Shard { owners, held, .. } = shard;
         let run = owners.entry(header.scope.clone()).or_default().admit(new, None)?;
         // A run that ends in the write that creates it is never held: it pays neither for the clock nor for a slot.
@@ -49,10 +52,11 @@ impl Store {
     }
 
     fn extend(&self, shard: &mut Shard, append: Append) -> Result<u64, Error> {
-        let Append { lease, after, events, change, payloads, .. } = append;
+        let Append { lease, after, events, change, payloads, asks, closes, spent, .. } = append;
         let header = &lease.header;
         let stale = || Error::StaleLease { run: header.run.clone(), held: lease.token };
-        let owner = shard.owners.get_mut(&header.scope).ok_or_else(stale)?;
+        let Shard { owners, held, wanted, .. } = shard;
+        let owner = owners.get_mut(&header.scope).ok_or_else(stale)?;
         let run = owner.runs.get_mut(&header.run).ok_or_else(stale)?;
         run.refuse_stale(lease.token)?;
         if run.record.events != after {
@@ -62,24 +66,42 @@ impl Store {
         run.payloads.extend(payloads.iter().map(|payload| owner.payloads.keep(payload)));
         write_events(run, thread, events);
         let head = thread.head();
+        if !(asks.is_empty() && closes.is_empty()) {
+            let was_wanted = run.is_wanted();
+            run.close(&mut owner.questions, &closes);
+            run.ask(&mut owner.questions, asks);
+            if was_wanted && !run.is_wanted() {
+                wanted.remove(&(header.scope.clone(), header.run.clone()));
+            }
+        }
+        if !spent.is_empty() {
+            self.settle(&header.scope, &mut owner.reservations, &header.run, &spent);
+        }
         match change {
             None => {}
-            Some(RunChange::Waiting { until, .. }) => {
-                leave(run, &mut shard.held, Place::Asleep(None));
-                run.record.status = RunStatus::Waiting;
-                self.park(&header.scope, owner, &header.run, until);
-            }
             Some(RunChange::Queued) => (run.record.status, run.record.started_at) = (RunStatus::Queued, None),
             Some(RunChange::Running) => {
-                run.record.status = RunStatus::Running;
+                (run.record.status, run.record.waits_for) = (RunStatus::Running, None);
                 run.record.started_at.get_or_insert_with(|| self.clock.now());
             }
+            Some(RunChange::HandedOver) => {
+                leave(run, held, Place::Asleep(None));
+                self.make_room_of(owner, header);
+                self.make_ready(&header.scope, owner, &header.run);
+            }
+            Some(RunChange::Waiting { reason, until, children }) => {
+                leave(run, held, Place::Asleep(None));
+                (run.record.status, run.record.waits_for) = (RunStatus::Waiting, Some(reason));
+                self.make_room_of(owner, header);
+                self.park(owner, header, until, &children);
+            }
             Some(end) => {
-                leave(run, &mut shard.held, Place::Ended);
-                if run.record.cancel.is_some() {
-                    shard.stopping.remove(&(header.scope.clone(), header.run.clone()));
+                leave(run, held, Place::Ended);
+                if run.is_wanted() {
+                    wanted.remove(&(header.scope.clone(), header.run.clone()));
                 }
                 summarise(&mut run.record, run.last_at, end);
+                self.wake_others(owner, header);
                 owner.ended.push_back(header.run.clone());
                 owner.forget_beyond(self.retain);
             }
@@ -87,12 +109,47 @@ impl Store {
         Ok(head)
     }
 
-    fn park(&self, scope: &UserScope, owner: &mut Owner, run: &RunId, until: Option<Timestamp>) {
-        let asked_to_stop = owner.runs.get(run).is_some_and(|run| run.record.cancel.is_some());
-        match until {
-            _ if asked_to_stop => self.make_ready(scope, owner, run),
-            Some(at) => self.set_alarm(scope, owner, run, at),
-            None => {}
+    /// A run that was submitted leaves the place that it took.
+    fn make_room_of(&self, owner: &mut Owner, header: &RunHeader) {
+        if owner.runs.get(&header.run).is_some_and(|run| run.submitted) {
+            self.give_room(&header.scope, owner);
+        }
+    }
+
+    /// A run sleeps, unless what it waits for is there already.
+    fn park(&self, owner: &mut Owner, header: &RunHeader, until: Option<Timestamp>, children: &[RunId]) {
+        let wanted = owner.runs.get(&header.run).is_some_and(Run::is_wanted);
+        // A child that is not there any more has ended too, and was forgotten.
+        let ended = |child: &RunId| owner.runs.get(child).is_none_or(Run::has_ended);
+        if wanted || children.iter().any(ended) {
+            self.make_ready(&header.scope, owner, &header.run);
+        } else if let Some(at) = until {
+            self.set_alarm(&header.scope, owner, &header.run, at);
+        }
+    }
+
+    /// What the end of a run means for those who wait for it. A run that nobody can wait for costs nothing here.
+    fn wake_others(&self, owner: &mut Owner, header: &RunHeader) {
+        let Some(run) = owner.runs.get_mut(&header.run) else { return };
+        let (submitted, header) = (run.submitted, Arc::clone(&run.record.header));
+        if !run.questions.is_empty() {
+            run.close_all(&mut owner.questions);
+        }
+        if submitted {
+            self.give_room(&header.scope, owner);
+            self.end_turn(&header.scope, owner, &header.thread, &header.run);
+        }
+        if let Some(parent) = &header.parent {
+            self.wake_parent(owner, &header.scope, parent);
+        }
+        if !owner.reservations.is_empty() {
+            self.give_back(&header.scope, &mut owner.reservations, &header.run);
+        }
+    }
+
+    fn wake_parent(&self, owner: &mut Owner, scope: &UserScope, parent: &RunId) {
+        if owner.runs.get(parent).is_some_and(|parent| parent.record.status == RunStatus::Waiting) {
+            self.wake(scope, owner, parent);
         }
     }
 }
@@ -121,6 +178,7 @@ fn leave(run: &mut Run, held: &mut Held, place: Place) {
 
 fn summarise(record: &mut RunRecord, at: Timestamp, end: RunChange) {
     record.status = end.status();
+    record.waits_for = None;
     record.ended_at = Some(at);
     match end {
         RunChange::Completed { result } => record.result = Some(result),

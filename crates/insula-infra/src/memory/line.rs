@@ -1,6 +1,6 @@
 //! Whose turn it is, and who sleeps until when. The only place where owners meet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use insula_context::{RunId, Timestamp, UserScope};
 
@@ -16,6 +16,15 @@ pub(super) struct Line {
     owners: VecDeque<UserScope>,
     sleepers: BTreeMap<Alarm, RunKey>,
     drawn: u64,
+    passed: Passed,
+}
+
+/// Owners of whom enough is held.
+#[derive(Debug, Default)]
+struct Passed {
+    owners: HashSet<UserScope>,
+    /// The smallest limit under which one of them was passed over.
+    under: usize,
 }
 
 impl Line {
@@ -27,6 +36,37 @@ impl Line {
     /// The owner whose turn it is.
     pub(super) fn next(&mut self) -> Option<UserScope> {
         self.owners.pop_front()
+    }
+
+    /// Keeps an owner first, whose turn is not over.
+    pub(super) fn stay(&mut self, owner: UserScope) {
+        self.owners.push_front(owner);
+    }
+
+    /// Leaves out an owner of whom as much is held as allowed.
+    pub(super) fn pass_over(&mut self, owner: UserScope, limit: usize) {
+        self.passed.under = if self.passed.owners.is_empty() { limit } else { self.passed.under.min(limit) };
+        self.passed.owners.insert(owner);
+    }
+
+    /// Puts an owner back who was passed over.
+    pub(super) fn come_back(&mut self, owner: &UserScope) {
+        if let Some(owner) = self.passed.owners.take(owner) {
+            self.owners.push_back(owner);
+        }
+    }
+
+    /// Puts those back who were passed over under a smaller limit than this one.
+    pub(super) fn reconsider(&mut self, limit: usize) {
+        if limit > self.passed.under {
+            self.owners.extend(self.passed.owners.drain());
+        }
+    }
+
+    /// Forgets an owner.
+    pub(super) fn leave(&mut self, owner: &UserScope) {
+        self.owners.retain(|other| other != owner);
+        self.passed.owners.remove(owner);
     }
 
     /// Lets a run sleep until `at`.
@@ -43,7 +83,7 @@ impl Line {
 
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.owners.is_empty() && self.sleepers.is_empty()
+        self.owners.is_empty() && self.passed.owners.is_empty() && self.sleepers.is_empty()
     }
 
     /// The runs whose time has come, in the order of their times.

@@ -17,10 +17,9 @@ impl EventLog for Store {
         limit: usize,
     ) -> Result<Option<EventPage>, Error> {
         Ok(self.read(scope, |owner| {
-            let thread = owner.threads.get(thread)?;
-            let events = thread.span(after.saturating_add(1), u64::MAX).take(limit);
-            let events = events.map(|(seq, event)| event.event(seq)).collect();
-            Some(EventPage { events, oldest: thread.oldest, head: thread.head() })
+            let branch = owner.branch(thread)?;
+            let events = branch.after(after).take(limit).map(|(seq, event)| event.event(seq)).collect();
+            Some(EventPage { events, oldest: branch.oldest, head: branch.head })
         }))
     }
 
@@ -38,7 +37,8 @@ impl EventLog for Store {
             let own = thread.span(first.max(after.saturating_add(1)), last);
             let own = own.filter(|(_, event)| event.header.run == run.record.header.run).take(limit);
             let events = own.map(|(seq, event)| event.event(seq)).collect();
-            Some(EventPage { events, oldest: thread.oldest, head: thread.head() })
+            let branch = owner.branch(&run.record.header.thread)?;
+            Some(EventPage { events, oldest: branch.oldest, head: branch.head })
         }))
     }
 

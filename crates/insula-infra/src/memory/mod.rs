@@ -4,11 +4,14 @@
 //! different owners do not meet. What works across owners (whose turn it is, which sleeper is due) is touched only by
 //! runs that are queued, parked or taken over.
 //!
-//! In reading order: `shard` and `owner` (where things stand), `queue` with `append`, `claim`, `line`, `held` and
-//! `retention`, then `runs`, `log`, `state`, `cache`, `quota`, `health`.
+//! In reading order: `shard`, `owner` and `thread` (where things stand), `queue` with `submit`, `append`, `claim`, `line`,
+//! `held` and `retention`, then `stopping`, `inbox` with `asked`, `threads`, `schedules`, `budgets`, and `runs`, `log`,
+//! `state`, `cache`, `quota`, `health`.
 
 mod append;
 mod arrivals;
+mod asked;
+mod budgets;
 mod cache;
 mod cached;
 mod channels;
@@ -19,15 +22,21 @@ mod inbox;
 mod line;
 mod log;
 mod owner;
+mod payloads;
 mod queue;
 mod quota;
 mod retention;
 mod runs;
+mod schedules;
 mod shard;
 mod state;
+mod stopping;
 mod store;
+mod submit;
 #[cfg(test)]
 mod tests;
+mod thread;
+mod threads;
 
 use std::sync::Arc;
 

@@ -1,18 +1,23 @@
 //! Everything of one owner.
 
 use std::{
-    collections::{VecDeque, hash_map::Entry},
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque, hash_map::Entry},
     sync::Arc,
 };
 
-use bytes::Bytes;
 use insula_context::{RunId, ThreadId, Timestamp};
 
-use super::{arrivals::Arrivals, line::Alarm, shard::Map};
-use crate::{
-    Error, Event, EventType, NewRun, Payload, PayloadHash, RawJson, RunHeader, RunRecord, RunStatus, StateSpace,
-    Versioned, WorkerId,
+use super::{
+    arrivals::Arrivals, asked::Asked, budgets::Reservations, line::Alarm, payloads::Payloads, shard::Map,
+    stopping::Wishes, thread::Thread,
 };
+use crate::{
+    Answer, Error, NewRun, PayloadHash, RawJson, RunRecord, RunStatus, ScheduleRecord, StateSpace, Versioned, WorkerId,
+};
+
+/// A place in an owner's line: higher priorities first, then the order in which they came.
+pub(super) type Ticket = (Reverse<i16>, u64);
 
 /// One owner's runs, threads, payloads and state.
 #[derive(Debug, Default)]
@@ -23,12 +28,38 @@ pub(super) struct Owner {
     /// The run that an idempotency key made.
     pub(super) keys: Map<Arc<str>, RunId>,
     pub(super) state: Map<StateSpace, Map<String, Versioned>>,
-    /// Runs whose time has come, oldest first. While there are any, the owner stands in the line.
-    pub(super) ready: VecDeque<RunId>,
+    /// Runs whose time has come. While there are any, the owner stands in the line or is passed over.
+    pub(super) ready: BTreeMap<Ticket, RunId>,
+    /// How many places in the own line were given away so far.
+    tickets: u64,
+    /// How this owner is served beside others.
+    pub(super) share: Share,
     /// Ended runs that are still remembered, in the order of their ends.
     pub(super) ended: VecDeque<RunId>,
     pub(super) run_order: Arrivals<RunId>,
     pub(super) thread_order: Arrivals<ThreadId>,
+    /// Open questions, each by its run and its index.
+    pub(super) questions: Arrivals<(RunId, u32)>,
+    /// Wishes to stop runs that do not exist.
+    pub(super) wishes: Wishes,
+    pub(super) schedules: BTreeMap<String, ScheduleRecord>,
+    /// What calls in progress have reserved.
+    pub(super) reservations: Reservations,
+}
+
+/// How an owner is served beside others.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    /// How many runs are claimed in a turn; 0 counts as 1.
+    pub(super) weight: u16,
+    /// How many of them were claimed in this turn.
+    pub(super) served: u16,
+    /// Submitted runs that somebody holds.
+    pub(super) held: usize,
+    /// Submitted runs that were never claimed.
+    pub(super) unclaimed: usize,
+    /// Enough is held: the owner does not stand in the line, however many runs are ready.
+    pub(super) passed_over: bool,
 }
 
 impl Owner {
@@ -59,8 +90,19 @@ impl Owner {
         self.runs.get(run).filter(|run| !matches!(run.place, Place::Forgotten))
     }
 
+    /// Draws a place in the own line.
+    pub(super) fn ticket(&mut self, priority: i16) -> Ticket {
+        self.tickets += 1;
+        (Reverse(priority), self.tickets)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.state.is_empty()
+        self.runs.is_empty()
+            && self.state.is_empty()
+            && self.threads.is_empty()
+            && self.schedules.is_empty()
+            && self.wishes.is_empty()
+            && self.reservations.is_empty()
     }
 }
 
@@ -69,6 +111,8 @@ impl Owner {
 pub(super) enum Place {
     /// In its owner's line.
     Ready,
+    /// Waits for those before it in its thread.
+    Blocked,
     /// Not to be claimed before its alarm, or before it is asked to stop.
     Asleep(Option<Alarm>),
     /// Somebody works on it.
@@ -93,6 +137,12 @@ pub(super) struct Holder {
 pub(super) struct Run {
     pub(super) record: RunRecord,
     pub(super) deadline: Option<Timestamp>,
+    pub(super) options: Option<RawJson>,
+    pub(super) available_at: Option<Timestamp>,
+    pub(super) priority: i16,
+    /// Whether it waits for its turn in its thread, and counts among what its owner may have.
+    pub(super) submitted: bool,
+    pub(super) questions: Vec<Asked>,
     pub(super) number: u64,
     pub(super) token: u64,
     pub(super) place: Place,
@@ -122,6 +172,11 @@ impl Run {
                 events: 0,
             },
             deadline: new.deadline,
+            options: new.options,
+            available_at: new.available_at,
+            priority: new.priority,
+            submitted: false,
+            questions: Vec::new(),
             number,
             token: 0,
             place: Place::Asleep(None),
@@ -132,6 +187,20 @@ impl Run {
         }
     }
 
+    /// Whether it has something to go on with: the wish that it stops, or an answer.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.record.cancel.is_some() || self.questions.iter().any(|asked| asked.answer.is_some())
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.place, Place::Ended | Place::Forgotten)
+    }
+
+    /// Answers to its questions.
+    pub(super) fn answers(&self) -> Vec<Answer> {
+        self.questions.iter().filter_map(|asked| asked.answer.clone()).collect()
+    }
+
     /// The right to write, if this token still gives it.
     pub(super) fn refuse_stale(&self, token: u64) -> Result<(), Error> {
         let run = || self.record.header.run.clone();
@@ -140,89 +209,5 @@ impl Run {
             Place::Held(_) if self.token == token => Ok(()),
             _ => Err(Error::StaleLease { run: run(), held: token }),
         }
-    }
-}
-
-/// One thread and its log.
-#[derive(Debug)]
-pub(super) struct Thread {
-    pub(super) number: u64,
-    pub(super) created_at: Timestamp,
-    /// How many runs of it are there.
-    pub(super) runs: usize,
-    pub(super) log: VecDeque<Logged>,
-    /// The `seq` of the log's front, or of the next event when the log is empty.
-    pub(super) oldest: u64,
-}
-
-impl Thread {
-    fn new(number: u64, created_at: Timestamp) -> Self {
-        Self { number, created_at, runs: 0, log: VecDeque::new(), oldest: 1 }
-    }
-
-    /// The `seq` of the last event.
-    pub(super) fn head(&self) -> u64 {
-        self.oldest + self.log.len() as u64 - 1
-    }
-
-    /// The entries with `first <= seq <= last`, each with its `seq`.
-    pub(super) fn span(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, &Logged)> {
-        let first = first.max(self.oldest);
-        let from = usize::try_from(first - self.oldest).unwrap_or(usize::MAX).min(self.log.len());
-        self.log.range(from..).zip(first..=last).map(|(entry, seq)| (seq, entry))
-    }
-}
-
-/// One event of a log.
-#[derive(Debug)]
-pub(super) struct Logged {
-    pub(super) kind: EventType,
-    pub(super) at: Timestamp,
-    pub(super) data: RawJson,
-    pub(super) journal: Option<RawJson>,
-    pub(super) header: Arc<RunHeader>,
-}
-
-impl Logged {
-    /// As its owner reads it.
-    pub(super) fn event(&self, seq: u64) -> Event {
-        let header = Arc::clone(&self.header);
-        Event { seq, kind: self.kind, at: self.at, data: Arc::clone(&self.data), header }
-    }
-}
-
-/// Large values, each once however many runs refer to it.
-#[derive(Debug, Default)]
-pub(super) struct Payloads(Map<PayloadHash, (Bytes, usize)>);
-
-impl Payloads {
-    pub(super) fn keep(&mut self, payload: &Payload) -> PayloadHash {
-        let (_, users) = self.0.entry(payload.hash()).or_insert_with(|| (payload.bytes().clone(), 0));
-        *users += 1;
-        payload.hash()
-    }
-
-    /// The bytes as they were kept, unchecked.
-    pub(super) fn bytes(&self, hash: &PayloadHash) -> Option<Bytes> {
-        self.0.get(hash).map(|(bytes, _)| bytes.clone())
-    }
-
-    pub(super) fn release(&mut self, hash: &PayloadHash) {
-        if let Some((_, users)) = self.0.get_mut(hash) {
-            *users -= 1;
-            if *users == 0 {
-                self.0.remove(hash);
-            }
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn corrupt(&mut self) {
-        self.0.values_mut().for_each(|(bytes, _)| *bytes = Bytes::from_static(b"rotten"));
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
     }
 }

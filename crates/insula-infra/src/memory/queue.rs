@@ -3,16 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use insula_context::{CancelReason, RunId, Timestamp, UserScope};
+use insula_context::{RunId, Timestamp, UserScope};
 
 use super::{
-    owner::Place,
+    owner::{Owner, Place, Run},
     shard::lock,
     store::{Shard, Store},
+    thread::Logged,
 };
 use crate::{
-    Append, Claimed, Commit, Error, JournalEntry, Lease, NewRun, News, RunHeader, RunQueue, ScheduleRecord, Signals,
-    Submitted, WorkerId,
+    Append, Claimed, Commit, Error, JournalEntry, Lease, NewRun, News, RunQueue, ScheduleRecord, Signals, Submitted,
+    WorkerId,
 };
 
 #[async_trait]
@@ -26,9 +27,9 @@ impl RunQueue for Store {
         worker: &WorkerId,
         lease: Duration,
         max: usize,
-        _per_owner: usize,
+        per_owner: usize,
     ) -> Result<Vec<Claimed>, Error> {
-        Ok(self.take(worker, lease, max))
+        Ok(self.take(worker, lease, max, per_owner))
     }
 
     async fn renew(&self, worker: &WorkerId, lease: Duration) -> Result<(), Error> {
@@ -54,66 +55,60 @@ impl RunQueue for Store {
         let Lease { header, token, .. } = lease;
         self.read(&header.scope, |owner| {
             let run = owner.runs.get(&header.run).filter(|run| run.token == *token)?;
-            let thread = owner.threads.get(&run.record.header.thread)?;
-            let Some((first, last)) = run.span else { return Some(Vec::new()) };
-            let own = thread.span(first, last).filter(|(_, event)| event.header.run == header.run);
-            let entries = own.map(|(_, event)| JournalEntry {
-                kind: event.kind,
-                data: Arc::clone(&event.data),
-                journal: event.journal.clone(),
-            });
-            Some(entries.collect())
+            Some(owner.journal(run))
         })
         .ok_or_else(|| Error::StaleLease { run: header.run.clone(), held: *token })
     }
 
     async fn news(&self, worker: &WorkerId) -> Result<Vec<News>, Error> {
-        let stops = self.shards.each().flat_map(|shard| stops(&shard, worker));
-        Ok(stops.map(|(header, reason)| News { header, stop: Some(reason), answers: Vec::new() }).collect())
-    }
-    async fn recorded(&self, _scope: &UserScope, _run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
-        Err(Error::Unavailable { operation: "recorded", component: "not built yet", source: None })
+        Ok(self.shards.each().flat_map(|shard| news(&shard, worker)).collect())
     }
 
-    async fn due_schedules(&self, _max: usize) -> Result<(Vec<(UserScope, ScheduleRecord)>, Timestamp), Error> {
-        Ok((Vec::new(), self.clock.now()))
+    async fn recorded(&self, scope: &UserScope, run: &RunId) -> Result<Option<Vec<JournalEntry>>, Error> {
+        Ok(self.read(scope, |owner| Some(owner.journal(owner.run(run)?))))
+    }
+
+    async fn due_schedules(&self, max: usize) -> Result<(Vec<(UserScope, ScheduleRecord)>, Timestamp), Error> {
+        let now = self.clock.now();
+        Ok((self.due(max, now), now))
     }
 
     async fn advance_schedule(
         &self,
-        _scope: &UserScope,
-        _name: &str,
-        _from: Timestamp,
-        _to: Option<Timestamp>,
+        scope: &UserScope,
+        name: &str,
+        from: Timestamp,
+        to: Option<Timestamp>,
     ) -> Result<bool, Error> {
-        Err(Error::Unavailable { operation: "advance", component: "not built yet", source: None })
+        Ok(self.advance(scope, name, from, to))
     }
 
-    async fn forget_before(&self, _before: Timestamp, _max: usize) -> Result<usize, Error> {
-        Err(Error::Unavailable { operation: "forget", component: "not built yet", source: None })
-    }
-}
-
-impl Store {
-    fn enqueue(&self, run: NewRun, key: Option<&str>) -> Result<Submitted, Error> {
-        let (header, available_at) = (Arc::clone(&run.header), run.available_at);
-        let mut shard = self.shards.lock(&header.scope);
-        let owner = shard.owners.entry(header.scope.clone()).or_default();
-        if let Some(known) = key.and_then(|key| owner.keys.get(key)).and_then(|run| owner.runs.get(run)) {
-            return Ok(Submitted::Known(Box::new(known.record.clone())));
-        }
-        owner.admit(run, key)?;
-        match available_at.filter(|at| *at > self.clock.now()) {
-            Some(at) => self.set_alarm(&header.scope, owner, &header.run, at),
-            None => self.make_ready(&header.scope, owner, &header.run),
-        }
-        Ok(Submitted::New)
+    async fn forget_before(&self, before: Timestamp, max: usize) -> Result<usize, Error> {
+        Ok(self.forget_older(before, max))
     }
 }
 
-/// The runs of one shard that this worker holds and that were asked to stop.
-fn stops(shard: &Shard, worker: &WorkerId) -> Vec<(Arc<RunHeader>, CancelReason)> {
-    let asked = shard.stopping.iter().filter_map(|(scope, run)| shard.owners.get(scope)?.runs.get(run));
-    let mine = asked.filter(|run| matches!(&run.place, Place::Held(holder) if holder.worker == *worker));
-    mine.filter_map(|run| Some((Arc::clone(&run.record.header), run.record.cancel.clone()?))).collect()
+impl Owner {
+    /// What was recorded of one of its runs.
+    fn journal(&self, run: &Run) -> Vec<JournalEntry> {
+        let Some(thread) = self.threads.get(&run.record.header.thread) else { return Vec::new() };
+        let (first, last) = run.span.unwrap_or((1, 0));
+        let own = thread.span(first, last).filter(|(_, event)| event.header.run == run.record.header.run);
+        let entry = |(_, event): (u64, &Logged)| {
+            let (kind, data, journal) = (event.kind, Arc::clone(&event.data), event.journal.clone());
+            JournalEntry { kind, data, journal }
+        };
+        own.map(entry).collect()
+    }
+}
+
+/// What is wanted of the runs of one shard that this worker holds.
+fn news(shard: &Shard, worker: &WorkerId) -> Vec<News> {
+    let wanted = shard.wanted.iter().filter_map(|(scope, run)| shard.owners.get(scope)?.runs.get(run));
+    let mine = wanted.filter(|run| matches!(&run.place, Place::Held(holder) if holder.worker == *worker));
+    let told = mine.map(|run| {
+        let (stop, answers) = (run.record.cancel.clone(), run.answers());
+        News { header: Arc::clone(&run.record.header), stop, answers }
+    });
+    told.collect()
 }

@@ -2,7 +2,10 @@
 
 use insula_context::{RunId, ThreadId};
 
-use super::owner::{Owner, Place, Thread};
+use super::{
+    owner::{Owner, Place},
+    thread::Thread,
+};
 use crate::StateSpace;
 
 impl Owner {
@@ -36,7 +39,8 @@ impl Owner {
         self.give_back(id);
     }
 
-    fn remove(&mut self, id: &RunId) {
+    /// Drops an ended run. Its events are the thread's.
+    pub(super) fn remove(&mut self, id: &RunId) {
         let Some(run) = self.runs.remove(id) else { return };
         run.payloads.iter().for_each(|hash| self.payloads.release(hash));
         if let Some(key) = run.key {
@@ -54,14 +58,26 @@ impl Owner {
     /// Drops a thread without runs, and the room that a long thread no longer needs.
     fn give_back(&mut self, id: &ThreadId) {
         let Some(thread) = self.threads.get_mut(id) else { return };
-        if thread.runs > 0 {
+        if thread.runs > 0 || thread.forks > 0 {
             shrink(thread);
             return;
         }
-        self.thread_order.remove(thread.number);
-        self.threads.remove(id);
-        if !self.state.is_empty() {
-            self.state.remove(&StateSpace::Thread(id.clone()));
+        self.drop_thread(id);
+    }
+
+    /// Drops a thread without runs and without forks, and those that stayed only because it begins with their log.
+    pub(super) fn drop_thread(&mut self, id: &ThreadId) {
+        let mut next = Some(id.clone());
+        while let Some(id) = next.take() {
+            let Some(thread) = self.threads.remove(&id) else { break };
+            self.thread_order.remove(thread.number);
+            if !self.state.is_empty() {
+                self.state.remove(&StateSpace::Thread(id));
+            }
+            let Some(fork) = thread.fork else { break };
+            let Some(origin) = self.threads.get_mut(&fork.thread_id) else { break };
+            origin.forks -= 1;
+            next = (origin.runs + origin.forks == 0 && origin.fork.is_none()).then_some(fork.thread_id);
         }
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
 
-use super::{owner::Place, store::Store};
+use super::store::Store;
 use crate::{CancelRequest, Deleted, Error, Fork, Page, PageRequest, RunFilter, RunRecord, RunStore, ThreadRecord};
 
 #[async_trait]
@@ -22,11 +22,7 @@ impl RunStore for Store {
 
     async fn threads(&self, scope: &UserScope, page: &PageRequest) -> Result<Page<ThreadRecord>, Error> {
         let threads = self.read(scope, |owner| {
-            let read = |id: &ThreadId| {
-                let thread = owner.threads.get(id)?;
-                let (created_at, head) = (thread.created_at, thread.head());
-                Some(ThreadRecord { thread_id: id.clone(), created_at, head, forked_from: None })
-            };
+            let read = |id: &ThreadId| owner.threads.get(id).map(|thread| thread.record(id));
             Some(owner.thread_order.page(page, read))
         });
         threads.unwrap_or(Ok(Page { items: Vec::new(), next: None }))
@@ -38,56 +34,39 @@ impl RunStore for Store {
         run: &RunId,
         reason: CancelReason,
     ) -> Result<CancelRequest, Error> {
-        Ok(self.stop(scope, run, reason).unwrap_or(CancelRequest::Ahead))
+        Ok(self.stop(scope, run, reason))
     }
+
     async fn request_cancel_all(
         &self,
-        _scope: &UserScope,
-        _filter: &RunFilter,
-        _reason: CancelReason,
+        scope: &UserScope,
+        filter: &RunFilter,
+        reason: CancelReason,
     ) -> Result<Vec<RunId>, Error> {
-        Err(Error::Unavailable { operation: "cancel", component: "not built yet", source: None })
+        Ok(self.stop_all(scope, filter, &reason))
     }
 
     async fn fork_thread(
         &self,
-        _scope: &UserScope,
-        _fork: &Fork,
-        _into: &ThreadId,
-        _at: Timestamp,
+        scope: &UserScope,
+        fork: &Fork,
+        into: &ThreadId,
+        at: Timestamp,
     ) -> Result<Option<ThreadRecord>, Error> {
-        Err(Error::Unavailable { operation: "fork", component: "not built yet", source: None })
+        self.branch_off(scope, fork, into, at)
     }
 
-    async fn delete_thread(&self, _scope: &UserScope, _thread: &ThreadId) -> Result<Option<Deleted>, Error> {
-        Err(Error::Unavailable { operation: "delete", component: "not built yet", source: None })
+    async fn delete_thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<Deleted>, Error> {
+        self.delete_whole(scope, thread)
     }
 
-    async fn delete_user(&self, _scope: &UserScope) -> Result<Deleted, Error> {
-        Err(Error::Unavailable { operation: "delete", component: "not built yet", source: None })
-    }
-}
-
-impl Store {
-    fn stop(&self, scope: &UserScope, id: &RunId, reason: CancelReason) -> Option<CancelRequest> {
-        let mut shard = self.shards.lock(scope);
-        let owner = shard.owners.get_mut(scope)?;
-        let run = owner.runs.get_mut(id)?;
-        match run.place {
-            Place::Forgotten => return None,
-            Place::Ended => return Some(CancelRequest::Ended(run.record.status)),
-            _ => {}
-        }
-        run.record.cancel.get_or_insert(reason);
-        if matches!(run.place, Place::Asleep(_)) {
-            self.make_ready(scope, owner, id);
-        }
-        shard.stopping.insert((scope.clone(), id.clone()));
-        Some(CancelRequest::Recorded)
+    async fn delete_user(&self, scope: &UserScope) -> Result<Deleted, Error> {
+        Ok(self.delete_owner(scope))
     }
 }
 
-fn passes(filter: &RunFilter, run: &RunRecord) -> bool {
+/// Whether a filter lets a run through.
+pub(super) fn passes(filter: &RunFilter, run: &RunRecord) -> bool {
     filter.thread.as_ref().is_none_or(|thread| *thread == run.header.thread)
         && filter.status.is_none_or(|status| status == run.status)
         && filter.parent.as_ref().is_none_or(|parent| Some(parent) == run.header.parent.as_ref())

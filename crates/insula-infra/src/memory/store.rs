@@ -1,23 +1,26 @@
 //! All owners, and what works across them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
 };
 
 use insula_context::{Clock, RunId, Timestamp, UserScope};
 
 use super::{
+    budgets::Accounts,
     held::Held,
     line::{Line, RunKey},
     owner::{Owner, Place},
+    schedules::Slots,
     shard::{Map, Sharded, lock},
 };
 use crate::{LocalSignals, WorkerId};
 
 /// Runs, events, payloads and state of all owners.
 ///
-/// Locks are taken in this order: `claiming`, a shard, then `line` or `workers`; never two shards at once.
+/// Locks are taken in this order: `claiming`, a shard, then one of `line`, `workers`, `accounts` and `slots`; never two
+/// shards at once.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) clock: Arc<dyn Clock>,
@@ -29,6 +32,9 @@ pub(super) struct Store {
     pub(super) claiming: Mutex<()>,
     /// Until when each worker renewed everything that it holds.
     pub(super) workers: Mutex<HashMap<WorkerId, Timestamp>>,
+    pub(super) accounts: Mutex<Accounts>,
+    /// When each schedule is due.
+    pub(super) slots: Mutex<Slots>,
 }
 
 /// The owners whose scopes lead here.
@@ -36,8 +42,10 @@ pub(super) struct Store {
 pub(super) struct Shard {
     pub(super) owners: Map<UserScope, Owner>,
     pub(super) held: Held,
-    /// Runs that were asked to stop and have not ended.
-    pub(super) stopping: HashSet<RunKey>,
+    /// Runs that were asked to stop and have not ended, or have answers that they have not taken.
+    pub(super) wanted: HashSet<RunKey>,
+    /// When the wishes of its owners for runs that do not exist are to be forgotten.
+    pub(super) wishes: VecDeque<(Timestamp, UserScope)>,
 }
 
 impl Shard {
@@ -59,6 +67,8 @@ impl Store {
             line: Mutex::default(),
             claiming: Mutex::default(),
             workers: Mutex::default(),
+            accounts: Mutex::default(),
+            slots: Mutex::default(),
         }
     }
 
@@ -74,16 +84,43 @@ impl Store {
             lock(&self.line).forget(alarm);
         }
         known.place = Place::Ready;
+        let priority = known.priority;
         if owner.ready.is_empty() {
             lock(&self.line).join(scope.clone());
         }
-        owner.ready.push_back(run.clone());
+        let ticket = owner.ticket(priority);
+        owner.ready.insert(ticket, run.clone());
     }
 
     /// Lets a run sleep until `at`.
     pub(super) fn set_alarm(&self, scope: &UserScope, owner: &mut Owner, run: &RunId, at: Timestamp) {
         if let Some(known) = owner.runs.get_mut(run) {
             known.place = Place::Asleep(Some(lock(&self.line).sleep(at, (scope.clone(), run.clone()))));
+        }
+    }
+
+    /// Puts a run into the line, or lets it sleep if its time has not come.
+    pub(super) fn begin(&self, scope: &UserScope, owner: &mut Owner, run: &RunId) {
+        let later = owner.runs.get(run).and_then(|known| known.available_at).filter(|at| *at > self.clock.now());
+        match later {
+            Some(at) => self.set_alarm(scope, owner, run, at),
+            None => self.make_ready(scope, owner, run),
+        }
+    }
+
+    /// Hands out a run that sleeps or waits for its turn; others have what they need.
+    pub(super) fn wake(&self, scope: &UserScope, owner: &mut Owner, run: &RunId) {
+        let known = owner.runs.get(run);
+        if known.is_some_and(|run| matches!(run.place, Place::Asleep(_) | Place::Blocked)) {
+            self.make_ready(scope, owner, run);
+        }
+    }
+
+    /// A submitted run of this owner is held no more.
+    pub(super) fn give_room(&self, scope: &UserScope, owner: &mut Owner) {
+        owner.share.held = owner.share.held.saturating_sub(1);
+        if std::mem::take(&mut owner.share.passed_over) {
+            lock(&self.line).come_back(scope);
         }
     }
 }
