@@ -32,6 +32,7 @@ pub(crate) fn leave(agent: LaneTask<AgentEnd>) -> Leaving {
 /// Waits until an agent is gone, but not longer than the grace time.
 pub(crate) async fn gone(run: &RunCore, leaving: &mut Leaving) {
     if tokio::time::timeout(run.platform.limits().grace, leaving).await.is_err() {
+        run.abandoned();
         run.platform.counters.agents_abandoned.fetch_add(1, Ordering::AcqRel);
         tracing::warn!(run = %run.context.run(), agent = %run.class.name(),
             "an agent does not let itself be stopped and was abandoned");

@@ -158,7 +158,8 @@ pub(crate) fn say_waiting(run: &RunCore, waits: &waits::Parked) -> Vec<Saying> {
 
 /// Stops all children of a run that ends and has, or may have, some that it does not run itself.
 pub(crate) async fn stop_all(run: &RunCore) {
-    if !run.history.was_claimed() {
+    // Those of a run that has always been here were stopped by whoever waited for them.
+    if !run.history.was_claimed() || !run.history.is_resumed() {
         return;
     }
     let over = || CancelReason::new("engine", "the run that it was started by is over");

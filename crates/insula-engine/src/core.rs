@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use insula_registry::AgentClass;
 use crate::{
     Usage,
     agent_task::Leaving,
+    events::ToolStatus,
     history::History,
     journal::Journal,
     limits::Account,
@@ -53,6 +54,7 @@ pub(crate) struct RunCore {
     phase: Mutex<Phase>,
     /// Agents of children whose caller went away while they were being polled.
     orphans: Mutex<Vec<Leaving>>,
+    abandoned: AtomicBool,
     tool_calls: AtomicU64,
     steps: AtomicU64,
     thoughts: AtomicU64,
@@ -88,6 +90,7 @@ impl RunCore {
             undoables,
             phase: Mutex::new(Phase::Queued),
             orphans: Mutex::default(),
+            abandoned: AtomicBool::new(false),
             tool_calls: AtomicU64::new(tool_calls),
             steps: AtomicU64::new(steps),
             thoughts: AtomicU64::new(0),
@@ -160,6 +163,16 @@ impl RunCore {
     /// The key that makes every attempt of a call the same one to its tool.
     pub(crate) fn key(&self, index: u32, tool: &str) -> String {
         format!("{}/{index}/{tool}", self.context.run())
+    }
+
+    /// The agent did not let itself be stopped.
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    /// How calls ended that were in progress when the agent was stopped.
+    pub(crate) fn stopped_calls(&self) -> ToolStatus {
+        if self.abandoned.load(Ordering::Acquire) { ToolStatus::Abandoned } else { ToolStatus::Aborted }
     }
 
     /// Says that a call does something, as long as the value lives.

@@ -20,7 +20,7 @@ use crate::{
     core::RunCore,
     dispatcher,
     ending::{errored, round, terminal},
-    events::{self, Shown, ToolStatus},
+    events::{self, Shown},
     history::Came,
     host::RunHost,
     lanes::LaneTask,
@@ -296,7 +296,9 @@ impl Driver {
             Command::End(ending) => {
                 let mut orphans = self.run.take_orphans();
                 join_all(orphans.iter_mut().map(|orphan| gone(&self.run, orphan))).await;
-                children::stop_all(&self.run).await;
+                if !matches!(ending, Ending::Completed(_)) {
+                    children::stop_all(&self.run).await;
+                }
                 self.undo(&ending).await?;
                 self.end(ending);
             }
@@ -363,7 +365,7 @@ impl Driver {
     fn close(&self) {
         let now = self.run.platform.clock.now();
         for open in self.run.journal.close() {
-            self.run.journal.add_last(dispatcher::aborted(&open, ToolStatus::Abandoned, now));
+            self.run.journal.add_last(dispatcher::aborted(&open, self.run.stopped_calls(), now));
         }
     }
 

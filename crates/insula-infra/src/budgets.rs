@@ -153,7 +153,8 @@ pub enum Holder {
     User,
 }
 
-/// What may be spent within a window. Windows follow one another; each starts with its first use.
+/// What may be spent within a window. Windows follow one another; each starts with its first use and is as long as that
+/// says. A holder has one account, and so one window at a time, also where allowances speak of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     /// Whose.
@@ -167,9 +168,9 @@ pub struct Allowance {
 /// The wish to spend, made before a call.
 #[derive(Debug, Clone)]
 pub struct Reservation {
-    /// The run that calls.
+    /// The run that calls. It may be one that is not written yet.
     pub run: RunId,
-    /// Which of its calls. The same call reserves once, however often it asks.
+    /// Which of its calls. The same call reserves once, however often it asks before it is settled.
     pub index: u32,
     /// The most that the call is expected to cost.
     pub amounts: Amounts,
@@ -195,7 +196,8 @@ pub enum Reserved {
     },
 }
 
-/// What a call really cost, written in the append that records it. It takes the place of the call's reservation.
+/// What a call really cost, written in the append that records it. It takes the place of the call's reservation, and
+/// counts in every account that is open for the run's owner, in the window in which it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spent {
     /// Which call of the run.
@@ -209,7 +211,7 @@ pub struct Spent {
 pub struct Balance {
     /// Spent in the current window.
     pub spent: Amounts,
-    /// Reserved by calls in progress.
+    /// Reserved by calls in progress, also by those that began in an earlier window.
     pub reserved: Amounts,
     /// When the window ends; `None` when there is none now.
     pub until: Option<Timestamp>,
@@ -219,10 +221,11 @@ pub struct Balance {
 /// of a run gives back what it has reserved and not settled.
 #[async_trait]
 pub trait Budgets: Send + Sync {
-    /// Reserves, durably: two callers never share the last of anything.
+    /// Reserves, durably: two callers never share the last of anything. Of all allowances or of none; the first that
+    /// does not allow it is named in the refusal.
     ///
     /// # Errors
-    /// When the store does not answer. A refusal is not an error.
+    /// [`Error::RunEnded`] when the run has ended: nobody would give the reservation back. A refusal is not an error.
     async fn reserve(&self, scope: &UserScope, reservation: Reservation) -> Result<Reserved, Error>;
 
     /// How this user's account, or that of the user's tenant, stands.

@@ -11,7 +11,7 @@ use crate::{Error, Page, PageRequest, RawJson, RunHeader, WaitFor};
 /// A question that a run asks, written in the same append as the event that says so.
 #[derive(Debug, Clone)]
 pub struct NewQuestion {
-    /// Its place in the run's order of calls: what answers refer to.
+    /// Its place in the run's order of calls: what answers refer to. One question of a run has it at a time.
     pub index: u32,
     /// Whether a human is to decide, or somebody who knows whether an effect happened.
     pub kind: WaitFor,

@@ -220,12 +220,17 @@ pub trait RunQueue: Send + Sync {
     ///
     /// A thread's runs follow the policy of the one that comes: while another run that was submitted is under way in the
     /// same thread, it waits until that one has ended ([`ThreadPolicy::Enqueue`](crate::ThreadPolicy)), is refused, or
-    /// has all of them asked to stop and waits until they have. Children and runs that were created by an append count
-    /// for nothing here.
+    /// has all of them asked to stop and waits until they have. A run that waits for a human or a timer is under way. Those
+    /// that wait start in the order in which they were submitted, each when all before it have ended. Children, runs
+    /// without a policy and runs that were created by an append count for nothing here.
+    ///
+    /// A run that waits and is asked to stop is to be claimed at once. So is one that was [stopped before it
+    /// came](crate::CancelRequest::Ahead): without its turn, before its time, and without stopping anybody.
     ///
     /// # Errors
     /// [`Error::RunExists`] when this owner has a run of this id, [`Error::ThreadBusy`] under the policy to refuse,
-    /// [`Error::QueueFull`] when the owner has [`NewRun::most_queued`] runs that were never claimed.
+    /// [`Error::QueueFull`] when the owner has [`NewRun::most_queued`] runs with a policy that were never claimed. A
+    /// known key is answered all the same.
     async fn submit(&self, run: NewRun, idempotency_key: Option<&str>) -> Result<Submitted, Error>;
 
     /// Takes up to `max` runs whose time has come: queued ones, those whose wake-up time has passed, those whose
@@ -233,8 +238,9 @@ pub trait RunQueue: Send + Sync {
     /// token that makes all earlier ones stale.
     ///
     /// Owners are served in turn, each with as many runs in a turn as the [weight](NewRun::weight) of the owner's latest
-    /// run says; an owner's runs by priority, then in the order in which their time came. An owner of whom `per_owner`
-    /// submitted runs are held already, by whomever, is passed over.
+    /// submitted run says; an owner's runs by priority, then in the order in which their time came. An owner of whom
+    /// `per_owner` runs with a policy are held already, by whomever, is passed over with all runs, until one of those has
+    /// ended, is parked, is given back or has lost its lease.
     ///
     /// # Errors
     /// When the store does not answer. Not cancellation safe: a dropped call may have claimed runs, which come back when
@@ -256,8 +262,9 @@ pub trait RunQueue: Send + Sync {
     /// Writes to a run, atomically. Returns at once; the [`Commit`] says when it is durable. Readers are told only then.
     ///
     /// A run that parks is to be claimed at once if what it waits for is there already: it was asked to stop, one of its
-    /// open questions has an answer, or one of [the children](RunChange::Waiting) has ended. The end of a run wakes its
-    /// parent if that is parked, and the next run that waits for its turn in the thread.
+    /// questions has an answer and is not closed, or one of [the children](RunChange::Waiting) has ended. The end of a run
+    /// wakes its parent if that is parked, for whatever reason, and the next run that waits for its turn in the thread.
+    /// What it closes is closed before it asks, and a question that is asked already stays as it is.
     ///
     /// The commit fails with [`Error::RunExists`], [`Error::CancelledAhead`], [`Error::RunEnded`],
     /// [`Error::StaleLease`] or [`Error::OutOfOrder`], and then nothing of the append is kept.
@@ -301,7 +308,7 @@ pub trait RunQueue: Send + Sync {
     ) -> Result<bool, Error>;
 
     /// Forgets up to `max` threads without open runs and without forks whose last run ended before `before`, with
-    /// everything in them. Says how many went.
+    /// everything in them; of a thread without runs, the time when it was made counts. Says how many went.
     ///
     /// # Errors
     /// When the store does not answer.

@@ -215,14 +215,14 @@ pub struct NewRun {
     pub available_at: Option<Timestamp>,
     /// To have ended by this time.
     pub deadline: Option<Timestamp>,
-    /// What it does when others are under way in its thread. `None` for a run that is created by an append: that one
-    /// neither waits for others nor do they for it.
+    /// What it does when others are under way in its thread. Without one it neither waits for others nor do they for it,
+    /// and it takes none of its owner's places. Nothing is made of it where a run has a parent, or is created by an append.
     pub policy: Option<ThreadPolicy>,
     /// Higher ones are claimed before the owner's others.
     pub priority: i16,
-    /// How many of the owner's runs are claimed in a turn from now on; 0 counts as 1.
+    /// How many of the owner's runs are claimed in a turn from its submission on; 0 counts as 1.
     pub weight: u16,
-    /// It is refused when the owner has this many submitted runs that were never claimed.
+    /// It is refused when the owner has this many runs with a policy that were never claimed.
     pub most_queued: Option<usize>,
     /// What the engine writes down for itself. Its owner does not see it.
     pub options: Option<RawJson>,
@@ -264,7 +264,7 @@ pub enum RunChange {
         reason: WaitFor,
         /// When it is to be claimed again without being woken.
         until: Option<Timestamp>,
-        /// Runs whose end it waits for.
+        /// Runs of the same owner whose end it waits for. One that is not there any more has ended.
         children: Vec<RunId>,
     },
     /// Its worker gives it back: it is to be claimed at once, and its status stays as it is.

@@ -130,8 +130,9 @@ pub trait RunStore: Send + Sync {
         reason: CancelReason,
     ) -> Result<Vec<RunId>, Error>;
 
-    /// Makes a thread that begins with the first `fork.seq` events of another. Its own events follow from there. `None`
-    /// when there is no such thread, or it has fewer events.
+    /// Makes a thread that begins with the first `fork.seq` events of another. Its own events follow from there; those
+    /// that it begins with keep their numbers and name the thread and the run in which they happened. State is not taken
+    /// along. `None` when there is no such thread, or it has fewer events.
     ///
     /// # Errors
     /// [`Error::ThreadExists`] when there is a thread of the new name.
@@ -150,8 +151,9 @@ pub trait RunStore: Send + Sync {
     /// [`Error::ThreadBusy`] while a run of it has not ended, [`Error::ThreadForked`] while another begins with its log.
     async fn delete_thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<Deleted>, Error>;
 
-    /// Deletes everything of a user but the user's own database: threads, runs, state, schedules, accounts. Runs under
-    /// way lose their lease, and their writers are refused.
+    /// Deletes everything of a user but the user's own database and cache: threads, runs, questions, state, schedules, the
+    /// user's account and what the user's runs have reserved of the tenant's. Runs under way lose their lease, and their
+    /// writers are refused.
     ///
     /// # Errors
     /// When the store does not answer.

@@ -12,6 +12,8 @@ async fn memory() -> Subject {
     Subject::new(MemoryBackend::with(clock.clone()).into_backend(), clock)
 }
 
+mod properties;
+
 insula_infra::conformance!(keeps, memory);
 
 /// The rules of everything that memory has.

@@ -42,10 +42,11 @@ fn wake_parent(tx: &Tx<'_>, owner: i64, parent: &str, now: Timestamp) -> rusqlit
     tx.connection.prepare_cached(WAKE)?.execute(params![owner, parent, now.as_micros()]).map(|_| ())
 }
 
+pub(crate) const FIRST: &str = "SELECT run_no, place = 4 FROM runs INDEXED BY runs_in_turn
+    WHERE thread_no = ?1 AND in_turn = 1 AND place IS NOT NULL ORDER BY run_no LIMIT 1";
+
 /// The oldest open run of those that go one at a time, if it waits for its turn, has it now.
 fn give_turn(tx: &Tx<'_>, thread: i64, now: Timestamp) -> rusqlite::Result<()> {
-    const FIRST: &str = "SELECT run_no, place = 4 FROM runs INDEXED BY runs_in_turn
-        WHERE thread_no = ?1 AND in_turn = 1 AND place IS NOT NULL ORDER BY run_no LIMIT 1";
     const FREE: &str = "UPDATE runs SET place = iif(due_at > ?2, 2, 1), due_at = max(due_at, ?2) WHERE run_no = ?1";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
     let first = tx.connection.prepare_cached(FIRST)?.query_row([thread], read).optional()?;

@@ -135,7 +135,6 @@ impl Writing {
         }
         thread.last_run = run;
         self.log(tx, run, pos, &mut thread)?;
-        owner.weight = i64::from(new.weight.max(1));
         thread.keep(tx, owner, new)?;
         payloads::keep(tx, owner.number, run, new.payload.as_slice())?;
         payloads::keep(tx, owner.number, run, &self.append.payloads)?;

@@ -77,6 +77,7 @@ fn reserve(tx: &mut Tx<'_>, scope: &UserScope, wish: &Reservation, now: Timestam
     const FIND: &str = "SELECT 1 FROM reservations WHERE owner_no = ?1 AND run_id = ?2 AND place = ?3";
     const INSERT: &str = "INSERT INTO reservations (owner_no, run_id, place, of_tenant, of_user, amounts)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    const HAS_ENDED: &str = "SELECT 1 FROM runs WHERE owner_no = ?1 AND run_id = ?2 AND place IS NULL";
     if wish.allowances.is_empty() {
         return Ok(Reserved::Granted);
     }
@@ -84,6 +85,10 @@ fn reserve(tx: &mut Tx<'_>, scope: &UserScope, wish: &Reservation, now: Timestam
     let (number, run) = (owner.number, wish.run.as_str());
     if owner.reserved > 0 && tx.connection.prepare_cached(FIND)?.exists(params![number, run, wish.index])? {
         return Ok(Reserved::Granted);
+    }
+    if tx.connection.prepare_cached(HAS_ENDED)?.exists(params![number, run])? {
+        // Only a worker that was lost asks now, and nobody would give it back.
+        return Err(Error::RunEnded { run: wish.run.clone() }.into());
     }
     for allowance in &wish.allowances {
         let account = Account::in_window(tx.connection, scope, allowance, now)?;
@@ -116,6 +121,7 @@ pub(crate) fn settle(tx: &mut Tx<'_>, header: &RunHeader, spent: &[Spent], now: 
         RETURNING of_tenant, of_user, amounts";
     let scope = &header.scope;
     let Some(mut owner) = tx.owner(scope)? else { return Ok(()) };
+    let before = owner.reserved;
     for Spent { index, amounts } in spent {
         let key = params![owner.number, header.run.as_str(), index];
         let taken = match owner.reserved {
@@ -126,7 +132,7 @@ pub(crate) fn settle(tx: &mut Tx<'_>, header: &RunHeader, spent: &[Spent], now: 
         let taken = taken.unwrap_or(Taken { of_tenant: true, of_user: true, amounts: Amounts::default() });
         taken.leave(tx, scope, Some((amounts, now)))?;
     }
-    tx.set_owner(scope, owner)
+    if owner.reserved == before { Ok(()) } else { tx.set_owner(scope, owner) }
 }
 
 /// A run has ended, or all of an owner's are deleted (`None`): what was reserved and not settled is free again.

@@ -50,19 +50,22 @@ pub(crate) fn take(
     Ok(claimed)
 }
 
+pub(crate) const WAKE: &str = "UPDATE runs SET place = 1 WHERE run_no IN
+    (SELECT run_no FROM runs WHERE place = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2)";
+
 fn wake_sleepers(tx: &Tx<'_>, now: Timestamp) -> rusqlite::Result<()> {
-    const WAKE: &str = "UPDATE runs SET place = 1 WHERE run_no IN
-        (SELECT run_no FROM runs WHERE place = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2)";
     tx.connection.prepare_cached(WAKE)?.execute(params![now.as_micros(), MOVED]).map(|_| ())
 }
+
+pub(crate) const NEXT_WORKER: &str = "SELECT worker FROM runs WHERE place = 3 AND worker > ?1 ORDER BY worker LIMIT 1";
+pub(crate) const EXPIRE: &str =
+    "UPDATE runs SET place = 1, due_at = ?2, worker = NULL, lease_until = NULL WHERE run_no IN
+    (SELECT run_no FROM runs WHERE place = 3 AND worker = ?1 AND lease_until <= ?2 LIMIT ?3)
+    AND NOT EXISTS (SELECT 1 FROM workers WHERE worker = ?1 AND lease_until > ?2)";
 
 /// Puts the runs of lost workers back into the line. A lease lasts as long as the run's or the worker's, whichever ends
 /// later, so renewing is one row however many runs a worker holds.
 fn collect_expired(tx: &Tx<'_>, now: Timestamp) -> rusqlite::Result<()> {
-    const NEXT_WORKER: &str = "SELECT worker FROM runs WHERE place = 3 AND worker > ?1 ORDER BY worker LIMIT 1";
-    const EXPIRE: &str = "UPDATE runs SET place = 1, due_at = ?2, worker = NULL, lease_until = NULL WHERE run_no IN
-        (SELECT run_no FROM runs WHERE place = 3 AND worker = ?1 AND lease_until <= ?2 LIMIT ?3)
-        AND NOT EXISTS (SELECT 1 FROM workers WHERE worker = ?1 AND lease_until > ?2)";
     let mut next = tx.connection.prepare_cached(NEXT_WORKER)?;
     let mut worker = String::new();
     while let Some(holder) = next.query_row([&worker], |row| row.get::<_, String>(0)).optional()? {

@@ -53,6 +53,8 @@ mod migrations;
 mod news;
 mod pages;
 mod payloads;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod questions;
 mod queue;

@@ -2,7 +2,9 @@
 //!
 //! The log stands in order of appends, under no second index. Each chunk knows the one before it in its thread, so a page
 //! is read backwards from its end: from the thread's head, from the run's last chunk, or from the next of the sparse marks,
-//! so that reading a long thread page by page is linear.
+//! so that reading a long thread page by page is linear. A fork's log begins with chunks of other threads (`lineage`).
+
+mod lineage;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -84,8 +86,6 @@ impl EventLog for Store {
             .await
     }
 }
-
-mod lineage;
 
 /// A thread as a reader finds it.
 #[derive(Debug)]

@@ -139,13 +139,13 @@ fn open(
     now: Timestamp,
     file: &File,
 ) -> Result<Vec<(i64, OpenQuestion)>, Stop> {
-    const OF_OWNER: &str = "FROM questions q INDEXED BY questions_open JOIN runs r ON r.run_no = q.run_no
-        JOIN threads t ON t.thread_no = r.thread_no
+    const OF_OWNER: &str = "FROM questions q INDEXED BY questions_open CROSS JOIN runs r ON r.run_no = q.run_no
+        CROSS JOIN threads t ON t.thread_no = r.thread_no
         WHERE q.answer IS NULL AND (q.expires_at IS NULL OR q.expires_at > ?2) AND q.question_no < ?1
         AND q.owner_no = (SELECT owner_no FROM owners WHERE tenant_id = ?3 AND user_id = ?4)
         ORDER BY q.question_no DESC LIMIT ?5";
-    const OF_RUN: &str = "FROM runs r JOIN questions q ON q.run_no = r.run_no
-        JOIN threads t ON t.thread_no = r.thread_no
+    const OF_RUN: &str = "FROM runs r CROSS JOIN questions q ON q.run_no = r.run_no
+        CROSS JOIN threads t ON t.thread_no = r.thread_no
         WHERE q.answer IS NULL AND (q.expires_at IS NULL OR q.expires_at > ?2) AND q.question_no < ?1
         AND r.owner_no = (SELECT owner_no FROM owners WHERE tenant_id = ?3 AND user_id = ?4) AND r.run_id = ?6
         ORDER BY q.question_no DESC LIMIT ?5";

@@ -206,6 +206,27 @@ pub async fn gives_back_what_was_not_settled(subject: Subject) {
     }
 }
 
+/// A run may reserve before it is written for the first time; its end gives that back as well.
+pub async fn reserves_for_a_run_that_is_not_written_yet(subject: Subject) {
+    let ada = subject.ada();
+    let mine = [allowance(Holder::User, 10)];
+    assert_eq!(reserve(&subject, &ada, ("r", 1), 10, &mine).await, Reserved::Granted);
+    assert_eq!(of_user(&subject, &ada).await, (0, 10));
+    subject.start(&ada, "t", "r").await.end().await;
+    assert_eq!(of_user(&subject, &ada).await, (0, 0));
+}
+
+/// An ended run reserves nothing: nobody would give it back.
+pub async fn refuses_to_reserve_for_an_ended_run(subject: Subject) {
+    let ada = subject.ada();
+    subject.start(&ada, "t", "r").await.end().await;
+    let (amounts, allowances) = (tokens(1), vec![allowance(Holder::User, 10)]);
+    let wish = Reservation { run: run("r"), index: 1, amounts, allowances };
+    let refused = subject.backend.budgets.reserve(&ada, wish).await;
+    assert!(matches!(refused, Err(crate::Error::RunEnded { .. })), "{refused:?}");
+    assert_eq!(of_user(&subject, &ada).await, (0, 0));
+}
+
 /// A run that is parked or taken over keeps what it has reserved.
 pub async fn keeps_a_reservation_across_workers(subject: Subject) {
     let ada = subject.ada();

@@ -284,6 +284,8 @@ macro_rules! conformance_rules {
                 settles_with_what_a_call_cost
                 spends_nothing_with_a_refused_append
                 gives_back_what_was_not_settled
+                reserves_for_a_run_that_is_not_written_yet
+                refuses_to_reserve_for_an_ended_run
                 keeps_a_reservation_across_workers
                 begins_a_window_with_its_first_use
                 carries_a_reservation_into_the_next_window

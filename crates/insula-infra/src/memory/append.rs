@@ -1,16 +1,18 @@
 //! One write to a run, whole or not at all.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use insula_context::{RunId, Timestamp, UserScope};
 
 use super::{
+    arrivals::Arrivals,
     held::Held,
+    line::RunKey,
     owner::{Holder, Owner, Place, Run},
     store::{Shard, Store},
     thread::{Logged, Thread},
 };
-use crate::{Append, Committed, Error, NewEvent, NewRun, RunChange, RunHeader, RunRecord, RunStatus};
+use crate::{Append, Committed, Error, NewEvent, NewQuestion, NewRun, RunChange, RunHeader, RunRecord, RunStatus};
 
 impl Store {
     /// Checks, creates if wanted, writes. Nothing has changed when it fails.
@@ -34,9 +36,12 @@ impl Store {
         let obeys = matches!(append.change, Some(RunChange::Cancelled(_)));
         let started_at = append.events.first().map_or(new.created_at, |event| event.at);
         let header = Arc::clone(&append.lease.header);
-        shard.refuse_stopped(&header.scope, &header.run, || self.clock.now(), obeys)?;
         let Shard { owners, held, .. } = shard;
-        let run = owners.entry(header.scope.clone()).or_default().admit(new, None)?;
+        let owner = owners.entry(header.scope.clone()).or_default();
+        if !owner.wishes.is_empty() {
+            owner.refuse_stopped(&header.run, self.clock.now(), obeys)?;
+        }
+        let run = owner.admit(new, None)?;
         // A run that ends in the write that creates it is never held: it pays neither for the clock nor for a slot.
         let (until, slot) = if ends {
             (started_at, None)
@@ -67,12 +72,7 @@ impl Store {
         write_events(run, thread, events);
         let head = thread.head();
         if !(asks.is_empty() && closes.is_empty()) {
-            let was_wanted = run.is_wanted();
-            run.close(&mut owner.questions, &closes);
-            run.ask(&mut owner.questions, asks);
-            if was_wanted && !run.is_wanted() {
-                wanted.remove(&(header.scope.clone(), header.run.clone()));
-            }
+            keep_questions(run, (&mut owner.questions, wanted), asks, &closes);
         }
         if !spent.is_empty() {
             self.settle(&header.scope, &mut owner.reservations, &header.run, &spent);
@@ -100,8 +100,14 @@ impl Store {
                 if run.is_wanted() {
                     wanted.remove(&(header.scope.clone(), header.run.clone()));
                 }
+                if !run.questions.is_empty() {
+                    run.close_all(&mut owner.questions);
+                }
                 summarise(&mut run.record, run.last_at, end);
-                self.wake_others(owner, header);
+                // A run that nobody waits for, as most are, pays for none of this.
+                if run.submitted || run.record.header.parent.is_some() || !owner.reservations.is_empty() {
+                    self.wake_others(owner, header);
+                }
                 owner.ended.push_back(header.run.clone());
                 owner.forget_beyond(self.retain);
             }
@@ -128,13 +134,10 @@ impl Store {
         }
     }
 
-    /// What the end of a run means for those who wait for it. A run that nobody can wait for costs nothing here.
+    /// What the end of a run means for those who wait for it.
     fn wake_others(&self, owner: &mut Owner, header: &RunHeader) {
-        let Some(run) = owner.runs.get_mut(&header.run) else { return };
+        let Some(run) = owner.runs.get(&header.run) else { return };
         let (submitted, header) = (run.submitted, Arc::clone(&run.record.header));
-        if !run.questions.is_empty() {
-            run.close_all(&mut owner.questions);
-        }
         if submitted {
             self.give_room(&header.scope, owner);
             self.end_turn(&header.scope, owner, &header.thread, &header.run);
@@ -142,9 +145,7 @@ impl Store {
         if let Some(parent) = &header.parent {
             self.wake_parent(owner, &header.scope, parent);
         }
-        if !owner.reservations.is_empty() {
-            self.give_back(&header.scope, &mut owner.reservations, &header.run);
-        }
+        self.give_back(&header.scope, &mut owner.reservations, &header.run);
     }
 
     fn wake_parent(&self, owner: &mut Owner, scope: &UserScope, parent: &RunId) {
@@ -167,6 +168,21 @@ fn write_events(run: &mut Run, thread: &mut Thread, events: Vec<NewEvent>) {
         Logged { kind: event.kind, at, data: event.data, journal: event.journal, header }
     }));
     run.span = Some((run.span.map_or(first, |(first, _)| first), thread.head()));
+}
+
+/// Closes and opens questions. An answer that was taken is no news any more.
+fn keep_questions(
+    run: &mut Run,
+    (open, wanted): (&mut Arrivals<(RunId, u32)>, &mut HashSet<RunKey>),
+    asks: Vec<NewQuestion>,
+    closes: &[u32],
+) {
+    let was_wanted = run.is_wanted();
+    run.close(open, closes);
+    run.ask(open, asks);
+    if was_wanted && !run.is_wanted() {
+        wanted.remove(&(run.record.header.scope.clone(), run.record.header.run.clone()));
+    }
 }
 
 /// Gives the lease back.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use insula_context::{CancelReason, RunId, Timestamp, UserScope};
 
 use super::{
-    owner::Place,
+    owner::{Owner, Place},
     runs::passes,
     store::{Shard, Store},
 };
@@ -121,26 +121,18 @@ impl Shard {
             self.drop_if_empty(&scope);
         }
     }
+}
 
+impl Owner {
     /// Refuses to create a run that somebody wants to stop, unless this is how it ends.
-    pub(super) fn refuse_stopped(
-        &mut self,
-        scope: &UserScope,
-        run: &RunId,
-        now: impl Fn() -> Timestamp,
-        obeys: bool,
-    ) -> Result<(), Error> {
-        let Some(owner) = self.owners.get_mut(scope).filter(|owner| !owner.wishes.is_empty()) else { return Ok(()) };
-        owner.wishes.forget(now());
+    pub(super) fn refuse_stopped(&mut self, run: &RunId, now: Timestamp, obeys: bool) -> Result<(), Error> {
+        self.wishes.forget(now);
         if obeys {
-            owner.wishes.take(run);
-            return Ok(());
+            self.wishes.take(run);
         }
-        match owner.wishes.of(run) {
-            Some(reason) if !owner.runs.contains_key(run) => {
-                Err(Error::CancelledAhead { run: run.clone(), reason: reason.clone() })
-            }
-            _ => Ok(()),
+        match self.wishes.of(run) {
+            Some(reason) => Err(Error::CancelledAhead { run: run.clone(), reason: reason.clone() }),
+            None => Ok(()),
         }
     }
 }

@@ -3,13 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use insula_context::{Clock, RunId, ScopeIssuer, ThreadId, Timestamp, UserScope};
+use insula_context::{CancelReason, Clock, RunId, ScopeIssuer, ThreadId, Timestamp, UserScope};
 use serde_json::value::to_raw_value;
 
 use super::{cache::Cache, quota::Counters, store::Store};
 use crate::{
-    Append, Error, EventLog, EventType, Lease, LocalSignals, NewEvent, NewRun, Payload, Quota, RateLimit, RawJson,
-    RedisManager, RunChange, RunHeader, RunQueue, RunStore, StateKey, StateSpace, StateStore, WorkerId,
+    Allowance, Amounts, Answer, Append, Budgets, Ceiling, Error, EventLog, EventType, Fork, Holder, Inbox, Lease,
+    LocalSignals, NewEvent, NewQuestion, NewRun, Payload, Quota, RateLimit, RawJson, RedisManager, Reservation,
+    Reserved, RunChange, RunHeader, RunQueue, RunStore, StateKey, StateSpace, StateStore, ThreadPolicy, WaitFor,
+    WorkerId,
 };
 
 #[derive(Debug, Default)]
@@ -134,7 +136,7 @@ async fn a_thousand_parkings_leave_no_alarm_and_no_slot() {
     let mut lease = Lease { header: header(&ada, "t", "r"), worker: worker.clone(), token: 1 };
     for _ in 0..1_000 {
         let until = Some(Timestamp::from_micros(0));
-        let change = Some(RunChange::Waiting { reason: crate::WaitFor::Timer, until, children: Vec::new() });
+        let change = Some(RunChange::Waiting { reason: WaitFor::Timer, until, children: Vec::new() });
         let append = Append { change, ..Append::new(lease, 2) };
         store.write(append).unwrap();
         lease = store.claim(&worker, Duration::from_secs(1), 9, usize::MAX).await.unwrap().remove(0).lease;
@@ -174,4 +176,77 @@ async fn what_expired_of_users_who_never_came_back_is_dropped() {
     assert!(cache.owners() < 5_000, "{} owners are still cached", cache.owners());
     assert!(quota.owners() < 5_000, "{} owners are still counted", quota.owners());
     assert!(cache.channels() < 100, "{} channels without listeners", cache.channels());
+}
+
+#[tokio::test]
+async fn wishes_for_runs_that_never_come_are_dropped() {
+    let clock = Arc::new(Hands::default());
+    let store = Store::new(clock.clone(), LocalSignals::new(), 9);
+    let reason = || CancelReason::new("user", "why");
+    for n in 0..5_000 {
+        clock.advance(10);
+        store.request_cancel(&user(&format!("u{n}")), &RunId::new("r").unwrap(), reason()).await.unwrap();
+    }
+    clock.advance(3_600);
+    for n in 0..1_000 {
+        store.request_cancel(&user(&format!("v{n}")), &RunId::new("r").unwrap(), reason()).await.unwrap();
+    }
+    let owners: usize = store.shards.each().map(|shard| shard.owners.len()).sum();
+    let queued: usize = store.shards.each().map(|shard| shard.wishes.len()).sum();
+    assert_eq!((owners, queued), (1_000, 1_000));
+}
+
+#[tokio::test]
+async fn a_thousand_asked_answered_and_reserved_leave_nothing() {
+    let (store, ada) = (store(10), user("ada"));
+    let worker = WorkerId::new("w");
+    for n in 0..1_000 {
+        let thread = ThreadId::new(format!("t{}", n / 3)).unwrap();
+        let id = RunId::new(format!("r{n}")).unwrap();
+        let header =
+            Arc::new(RunHeader { scope: ada.clone(), thread, run: id.clone(), parent: None, agent: "a".into() });
+        let at = Timestamp::from_micros(0);
+        let new = NewRun::new(header, "1".into(), null(), at);
+        let policy = Some(ThreadPolicy::Enqueue);
+        store.submit(NewRun { policy, ..new }, None).await.unwrap();
+        let lease = store.claim(&worker, Duration::from_secs(1), 9, 1).await.unwrap().remove(0).lease;
+        let ceiling = Ceiling { tokens: Some(1_000_000), ..Ceiling::default() };
+        let allowance = Allowance { holder: Holder::User, ceiling, window: Duration::from_secs(1) };
+        let amounts = Amounts { tokens: 1, ..Amounts::default() };
+        let wish = Reservation { run: id.clone(), index: 0, amounts, allowances: vec![allowance] };
+        assert_eq!(store.reserve(&ada, wish).await.unwrap(), Reserved::Granted);
+        let ask = |index| NewQuestion { index, kind: WaitFor::Human, question: null(), asked_at: at, expires_at: None };
+        store.write(Append { asks: vec![ask(0), ask(1)], ..Append::new(lease.clone(), 0) }).unwrap();
+        store.answer(&ada, &id, Answer { index: 0, answer: null(), by: "b".into() }).await.unwrap().unwrap();
+        let events = vec![NewEvent { kind: EventType::AgentCompleted, at, data: null(), journal: None }];
+        let change = Some(RunChange::Completed { result: null() });
+        store.write(Append { events, change, ..Append::new(lease, 0) }).unwrap();
+    }
+    assert!(super::shard::lock(&store.line).is_idle());
+    assert_eq!(super::shard::lock(&store.accounts).len(), 1);
+    let shard = store.shards.lock(&ada);
+    let owner = &shard.owners[&ada];
+    assert_eq!((owner.runs.len(), owner.reservations.len(), shard.wanted.len(), shard.held.len()), (10, 0, 0, 0));
+    assert_eq!((owner.share.held, owner.share.unclaimed), (0, 0));
+    assert_eq!(owner.threads.values().map(|thread| thread.turns.len()).sum::<usize>(), 0);
+    assert!(owner.questions.page(&Default::default(), |key| Some(key.clone())).unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_fork_tells_of_the_gap_behind_what_is_forgotten() {
+    let (store, ada, payload) = (store(2), user("ada"), Payload::new("p"));
+    let fork = |from: &str, seq| Fork { thread_id: ThreadId::new(from).unwrap(), seq };
+    write(&store, header(&ada, "t", "r0"), &payload, true);
+    write(&store, header(&ada, "t", "r1"), &payload, true);
+    let (into, at) = (ThreadId::new("f").unwrap(), Timestamp::from_micros(0));
+    store.fork_thread(&ada, &fork("t", 4), &into, at).await.unwrap().unwrap();
+    write(&store, header(&ada, "f", "r2"), &payload, true);
+    let page = store.thread_events(&ada, &into, 0, 99).await.unwrap().unwrap();
+    assert_eq!((page.oldest, page.head, page.events.len(), page.events[0].seq), (3, 6, 4, 3));
+    write(&store, header(&ada, "elsewhere", "r3"), &payload, true);
+    let page = store.thread_events(&ada, &into, 0, 99).await.unwrap().unwrap();
+    assert_eq!((page.oldest, page.head, page.events.len()), (5, 6, 2), "the thread stays as long as its fork");
+    write(&store, header(&ada, "elsewhere", "r4"), &payload, true);
+    write(&store, header(&ada, "elsewhere", "r5"), &payload, true);
+    assert_eq!(store.threads(&ada, &Default::default()).await.unwrap().items.len(), 1, "both have gone");
 }

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use insula_context::{RunId, ThreadId, Timestamp, UserScope};
-use insula_infra::{Append, EventType, Lease, NewEvent, NewRun, RawJson, RunChange, RunHeader, WorkerId};
+use insula_infra::{
+    Append, EventType, Lease, NewEvent, NewQuestion, NewRun, RawJson, RunChange, RunHeader, WaitFor, WorkerId,
+};
 use insula_sqlite::{Options, SqliteBackend};
 use tempfile::TempDir;
 
@@ -82,4 +84,10 @@ pub(crate) fn whole(header: &Arc<RunHeader>) -> Append {
     let mut append = end(header, 0);
     append.events.insert(0, started);
     Append { create: Some((new_run(header), Duration::from_secs(30))), ..append }
+}
+
+/// A question without an end.
+pub(crate) fn question(index: u32) -> NewQuestion {
+    let (question, asked_at) = (raw("{\"text\":\"sure?\"}"), Timestamp::from_micros(2_000));
+    NewQuestion { index, kind: WaitFor::Human, question, asked_at, expires_at: None }
 }

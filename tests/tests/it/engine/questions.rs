@@ -39,7 +39,8 @@ async fn give(island: &Island, context: &UserExecutionContext, answer: Value) ->
 /// Runs `asking` and answers as soon as there is a question.
 async fn answered(island: &Island, context: &UserExecutionContext, answer: Value) -> (Outcome, Vec<Event>) {
     let engine = island.engine(context);
-    let reply = reply(island, context, &[answer]);
+    let answers = [answer];
+    let reply = reply(island, context, &answers);
     let (outcome, ()) = tokio::join!(engine.execute_agent(context, "asking", json!(1)), reply);
     (outcome.unwrap(), log_of(island, context).await)
 }
@@ -75,6 +76,7 @@ on_every_backend! {
         };
         let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "asking", json!(1)), refused);
         assert_eq!(outcome.unwrap().result(), Some(&json!({"answer": "20"})));
+        drop(engine);
         nothing_is_left(&island, &[&ada]).await;
     }
 
@@ -90,7 +92,8 @@ on_every_backend! {
         let ada = island.user("ada");
         let context = context(&ada);
         let engine = island.engine(&context);
-        let reply = reply(&island, &context, &[json!("one"), json!("two")]);
+        let answers = [json!("one"), json!("two")];
+        let reply = reply(&island, &context, &answers);
         let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "twice", json!(1)), reply);
         assert_eq!(outcome.unwrap().result(), Some(&json!(["one", "two"])));
     }

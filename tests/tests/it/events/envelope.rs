@@ -116,7 +116,7 @@ in_virtual_time! {
             let answer: String = session.ask(question).await?;
             Ok(json!(answer))
         });
-        let island = island.class(asking).limits(|limits| limits.running = 1);
+        let island = island.class(asking).limits(|limits| (limits.running, limits.park_after) = (1, Duration::from_secs(90)));
         let ada = island.user("ada");
         let (first, second) = (context(&ada), context(&ada));
         let engine = island.engine(&first);

@@ -120,7 +120,8 @@ async fn pry_by_id(engine: &UserExecutionEngine, island: &Island, victim: &Perso
             .filter(|found| *found != insula_infra::CancelRequest::Ahead)
             .map(|found| format!("{found:?}")),
     );
-    tell("answer", factory.answer(mine, &victim.run, json!(1)).then(|| "answered".to_owned()));
+    let answered = factory.answer(mine, &victim.run, insula_engine::AnswerTo::question(0, 1)).await.unwrap();
+    tell("answer", answered.map(|answered| format!("{answered:?}")));
     let theirs = victim.context().next_run();
     let refused = engine.execute_agent(&theirs, "parrot", json!(1)).await;
     tell("foreign context", refused.as_ref().ok().map(|ran| format!("{ran:?}")));
