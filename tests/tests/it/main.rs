@@ -11,7 +11,7 @@ mod support;
 mod cli;
 mod context;
 mod cost;
-// mod durability;
+mod durability;
 mod engine;
 mod events;
 mod example;
