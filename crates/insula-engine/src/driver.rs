@@ -297,7 +297,7 @@ impl Driver {
                 let mut orphans = self.run.take_orphans();
                 join_all(orphans.iter_mut().map(|orphan| gone(&self.run, orphan))).await;
                 if !matches!(ending, Ending::Completed(_)) {
-                    children::stop_all(&self.run).await;
+                    children::stop_all(&self.run, &ending).await;
                 }
                 self.undo(&ending).await?;
                 self.end(ending);

@@ -282,17 +282,19 @@ pub(crate) async fn payload(platform: &Platform, scope: &UserScope, hash: &Paylo
     }
 }
 
-/// A run of this process is stopped at once; one elsewhere by whoever holds or claims it.
+/// A run of this process is stopped at once; one elsewhere by whoever holds or claims it. The wish is recorded in both
+/// cases: it must outlive the process.
 pub(crate) async fn cancel(
     platform: &Platform,
     scope: &UserScope,
     run: &RunId,
     reason: CancelReason,
 ) -> Result<CancelRequest, Error> {
-    if platform.live.cancel(scope, run, reason.clone()) {
+    let is_here = platform.live.cancel(scope, run, reason.clone());
+    let recorded = platform.backend.runs.request_cancel(scope, run, reason).await?;
+    if is_here {
         return Ok(CancelRequest::Recorded);
     }
-    let recorded = platform.backend.runs.request_cancel(scope, run, reason).await?;
     platform.background.wake.notify_one();
     Ok(recorded)
 }

@@ -38,6 +38,8 @@ pub(crate) struct Undoable {
     pub arguments: Text,
     /// `None` when it was interrupted: whether it took effect is not known.
     pub result: Option<Text>,
+    /// Whether the log says that it is being undone.
+    pub undoing: bool,
 }
 
 /// JSON text, compared as text.
@@ -179,7 +181,9 @@ impl Recorded {
     }
 
     fn executing(&mut self, said: Executing, entry: &JournalEntry) -> Result<(), String> {
-        if said.call_id.starts_with('u') {
+        let undone = said.call_id.strip_prefix('u').and_then(|index| index.parse().ok());
+        if let Some(undoable) = undone.and_then(|index: u32| self.undoable.get_mut(&index)) {
+            undoable.undoing = true;
             return Ok(());
         }
         let index = said.call_id.strip_prefix('c').and_then(|index| index.parse().ok());
@@ -187,7 +191,7 @@ impl Recorded {
         self.tool_calls += 1;
         if said.effect == Effect::Compensable {
             let arguments = Text(entry.journal.clone().unwrap_or(said.arguments));
-            self.undoable.insert(index, Undoable { tool: said.tool.clone(), arguments, result: None });
+            self.undoable.insert(index, Undoable { tool: said.tool.clone(), arguments, result: None, undoing: false });
         }
         self.enter(index, CallKind::Tool, said.tool, Past::Executing { effect: said.effect, asked: Asked::No });
         Ok(())

@@ -1,10 +1,10 @@
 //! The reference set of runs: one agent for each kind of work that must survive a crash, tools that write down what they
 //! really did, and an operator who answers and stops what is to be answered and stopped.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use insula_agent::{Effect, Error, Question, Reconciled, Result, Session, Tool, ToolCall, tool_fn};
-use insula_context::{RunId, ThreadId, UserExecutionContext, UserScope};
+use insula_context::{Clock, RunId, SystemClock, ThreadId, UserExecutionContext, UserScope};
 use insula_engine::{AgentThreads, AnswerTo, ExecutionEngineFactory, Limits, Pipeline, RunRequest, Step, Tools};
 use insula_infra::{Backend, OpenQuestion, PageRequest, WaitFor};
 use insula_registry::{AgentClass, AgentClassRegistry};
@@ -108,6 +108,17 @@ impl Case {
 
     /// An engine that can run it: a process of its own, as it were.
     pub(super) fn engine(self, backend: Backend, book: &Book, threads: AgentThreads) -> ExecutionEngineFactory {
+        self.engine_with(backend, book, threads, Arc::new(SystemClock::new()))
+    }
+
+    /// As [`Case::engine`], of a process whose clock is this one.
+    pub(super) fn engine_with(
+        self,
+        backend: Backend,
+        book: &Book,
+        threads: AgentThreads,
+        clock: Arc<dyn Clock>,
+    ) -> ExecutionEngineFactory {
         let registry = classes(book).into_iter().fold(AgentClassRegistry::builder(), |all, class| all.register(class));
         let park_after = if self.parks == Parks::AtOnce { Duration::ZERO } else { Duration::from_secs(3_600) };
         let limits = Limits { lease: LEASE, park_after, grace: Duration::from_secs(5), ..Limits::default() };
@@ -115,6 +126,7 @@ impl Case {
             .tools(tools(book))
             .limits(limits)
             .agent_threads(threads)
+            .clock(clock)
             .build()
     }
 

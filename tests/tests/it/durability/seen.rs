@@ -48,6 +48,11 @@ impl Seen {
         Self { runs, notes: book.notes(), faults }
     }
 
+    /// Whether every log is as a log must be.
+    pub(super) fn is_whole(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     /// What is different after a crash and must not be.
     pub(super) fn differences(&self, crashed: &Self) -> Vec<String> {
         let mut found = self.of_logs(crashed);
