@@ -6,6 +6,7 @@
 mod bare;
 mod cold;
 mod creation;
+mod durability;
 mod events;
 mod growth;
 mod island;
@@ -25,7 +26,7 @@ use crate::report::Report;
 /// What to measure. Without a name: everything.
 #[derive(Parser)]
 struct Args {
-    /// creation, runs, events, growth, parked, cold.
+    /// creation, runs, events, growth, parked, durability, cold.
     only: Vec<String>,
     /// How long each rate is measured, in milliseconds.
     #[arg(long, default_value_t = 2_000)]
@@ -62,6 +63,9 @@ fn main() -> Result<()> {
     }
     if wanted("growth") {
         growth::measure(&mut report)?;
+    }
+    if wanted("durability") {
+        durability::measure(&mut report)?;
     }
     if wanted("cold") {
         cold::measure(&mut report, &args.insula)?;

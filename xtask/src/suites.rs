@@ -36,6 +36,8 @@ pub(crate) const SUITES: &[Suite] = &[
     module("factory"),
     module("engine"),
     module("durability"),
+    module("archive"),
+    module("limits"),
     module("events"),
     module("tools"),
     module("pipelines"),

@@ -1,7 +1,8 @@
 //! How an agent, a tool or a call of the session fails.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
+use insula_context::Unit;
 use serde::{Deserialize, Serialize};
 
 /// The result of everything that an agent does.
@@ -148,6 +149,26 @@ pub enum ToolFailure {
         /// What is wrong with them.
         problem: String,
     },
+    /// What it depends on has failed so often that it is left alone for a while. Nothing was called.
+    #[error("was not called: \"{dependency}\" has failed too often, come back in {retry_after:?}")]
+    Unavailable {
+        /// What it depends on.
+        dependency: String,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The call would have cost more than may be spent. Nothing was called, and the run ends.
+    #[error("was not called: the {holder} may spend {limit} {unit} and no more{}", Later(*retry_after))]
+    Budget {
+        /// Whose limit it is: `run`, `parent run`, `user` or `tenant`.
+        holder: String,
+        /// Of what.
+        unit: Unit,
+        /// How much may be spent.
+        limit: u64,
+        /// When there is something to spend again, where that comes by itself.
+        retry_after: Option<Duration>,
+    },
     /// It took longer than it may, and was stopped.
     #[error("did not finish within {after:?}")]
     Timeout {
@@ -163,6 +184,12 @@ pub enum ToolFailure {
         /// What the user is told.
         message: String,
     },
+    /// It returned an error that may pass.
+    #[error("failed for now: {message}")]
+    FailedForNow {
+        /// What the user is told.
+        message: String,
+    },
     /// The engine has shut down or the run is over.
     #[error("is not available any more: {why}")]
     Stopped {
@@ -171,9 +198,48 @@ pub enum ToolFailure {
     },
 }
 
+/// When to come back, in words.
+struct Later(Option<Duration>);
+
+impl fmt::Display for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |after| write!(f, ", come back in {after:?}"))
+    }
+}
+
 impl ToolFailure {
     /// Whether the same call may succeed later without a change.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Busy { .. } | Self::Timeout { .. })
+        matches!(
+            self,
+            Self::RateLimited { .. }
+                | Self::Busy { .. }
+                | Self::Unavailable { .. }
+                | Self::Timeout { .. }
+                | Self::FailedForNow { .. }
+        )
+    }
+
+    /// Whether it says that the call had no effect, because it was refused before it did anything.
+    pub const fn had_no_effect(&self) -> bool {
+        matches!(
+            self,
+            Self::Absent { .. }
+                | Self::Denied { .. }
+                | Self::RateLimited { .. }
+                | Self::Busy { .. }
+                | Self::Unavailable { .. }
+                | Self::Budget { .. }
+                | Self::Arguments { .. }
+        )
+    }
+
+    /// When to come back, where that is known.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::Budget { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 }

@@ -20,7 +20,7 @@
 //! }
 //! ```
 //!
-//! In reading order: [`agent`], [`session`], [`tool`], [`question`], [`handles`] (state, database, cache), [`host`] (what
+//! In reading order: [`agent`], [`session`], [`tool`], [`retry`], [`question`], [`handles`] (state, database, cache), [`host`] (what
 //! an engine implements below a session) and [`kit`] (agents for tests).
 
 pub mod agent;
@@ -30,6 +30,7 @@ pub mod host;
 pub mod kit;
 pub mod marker;
 pub mod question;
+pub mod retry;
 pub mod session;
 pub mod tool;
 
@@ -39,5 +40,6 @@ pub use handles::{Cache, CacheMessages, Database, Space, State, StateHandle, Tra
 pub use host::{CallSite, Resources, SessionHost, StepStart};
 pub use marker::InstanceMarker;
 pub use question::Question;
+pub use retry::{BreakerPolicy, Jitter, RetryPolicy};
 pub use session::Session;
-pub use tool::{Effect, Reconciled, Tool, ToolCall, ToolSpec, tool_fn};
+pub use tool::{Effect, Reconciled, SpentSoFar, Tool, ToolCall, ToolSpec, tool_fn};

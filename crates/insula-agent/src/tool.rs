@@ -1,14 +1,21 @@
 //! Tools: what an agent may do to the world, with what that means declared beside it.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use insula_context::UserExecutionContext;
+use insula_context::{Amounts, UserExecutionContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Cache, Database, Error, Result, Space, StateHandle, ToolFailure, handles::to_json, host::Resources};
+use crate::{
+    BreakerPolicy, Cache, Database, Error, Result, RetryPolicy, Space, StateHandle, ToolFailure, handles::to_json,
+    host::Resources,
+};
 
 /// What it means to do something again. The engine obeys it after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,6 +50,14 @@ pub struct ToolSpec {
     pub rate: Option<(u64, Duration)>,
     /// The permission that the user must have.
     pub permission: Option<String>,
+    /// When a call that failed is made again.
+    pub retry: Option<RetryPolicy>,
+    /// What it depends on, by the name under which all tools know it.
+    pub dependency: Option<String>,
+    /// When what it depends on is left alone.
+    pub breaker: Option<BreakerPolicy>,
+    /// What one call is expected to cost at most, beside itself as one call.
+    pub cost: Amounts,
 }
 
 impl ToolSpec {
@@ -63,6 +78,10 @@ impl ToolSpec {
             in_flight: None,
             rate: None,
             permission: None,
+            retry: None,
+            dependency: None,
+            breaker: None,
+            cost: Amounts::default(),
         }
     }
 
@@ -107,6 +126,37 @@ impl ToolSpec {
         self.permission = Some(permission.into());
         self
     }
+
+    /// Makes a call that failed again, within the same `tool_executing` and `tool_completed`. A call of a tool that must
+    /// not be repeated is made again only after [a failure that had no effect](ToolFailure::had_no_effect).
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = Some(policy);
+        self
+    }
+
+    /// Depends on something that other tools may depend on as well, and has a breaker on it: while it keeps failing,
+    /// calls fail at once, for every user. Nobody learns more by that than that it is down.
+    #[must_use]
+    pub fn depends_on(mut self, dependency: impl Into<String>) -> Self {
+        self.dependency = Some(dependency.into());
+        self
+    }
+
+    /// When what it depends on is left alone. Without [a name](ToolSpec::depends_on) it is the tool itself.
+    #[must_use]
+    pub fn breaker(mut self, policy: BreakerPolicy) -> Self {
+        self.breaker = Some(policy);
+        self
+    }
+
+    /// What one call is expected to cost at most. That much is reserved before the call; what it
+    /// [really cost](ToolCall::spent) takes its place afterwards.
+    #[must_use]
+    pub fn cost(mut self, estimate: Amounts) -> Self {
+        self.cost = estimate;
+        self
+    }
 }
 
 /// One call of a tool: who asks, and what the tool may use.
@@ -116,12 +166,58 @@ pub struct ToolCall {
     key: String,
     resources: Arc<dyn Resources>,
     context: UserExecutionContext,
+    attempt: u32,
+    spent: SpentSoFar,
+}
+
+/// What a call of a tool has reported as spent. A clone is the same account.
+#[derive(Debug, Clone, Default)]
+pub struct SpentSoFar(Arc<Mutex<Amounts>>);
+
+impl SpentSoFar {
+    /// Nothing was reported yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds to it.
+    pub fn add(&self, amounts: Amounts) {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *spent = spent.plus(amounts);
+    }
+
+    /// All of it.
+    pub fn total(&self) -> Amounts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ToolCall {
     /// A call with its id, its idempotency key and the context that it is made in.
     pub fn new(id: String, key: String, context: UserExecutionContext, resources: Arc<dyn Resources>) -> Self {
-        Self { id, key, resources, context }
+        Self { id, key, resources, context, attempt: 1, spent: SpentSoFar::new() }
+    }
+
+    /// The same call made again: the same id, the same key, and what was spent before is spent.
+    #[must_use]
+    pub fn attempted(&self, attempt: u32) -> Self {
+        Self { attempt, ..self.clone() }
+    }
+
+    /// Which attempt it is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Reports what the call has spent, as soon as it is known: it counts also when the call fails or is stopped.
+    /// Several reports add up. The call itself, its time and the size of its result are counted by themselves.
+    pub fn spent(&self, amounts: Amounts) {
+        self.spent.add(amounts);
+    }
+
+    /// What was reported so far.
+    pub fn spent_so_far(&self) -> &SpentSoFar {
+        &self.spent
     }
 
     /// The id that pairs `tool_executing` with `tool_completed`.

@@ -1,10 +1,19 @@
 //! The command line.
 
+mod archive;
+mod queue;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::archive::{
+    DeleteCommand, ExportArgs, ForkArgs, ImportArgs, ReplayArgs, RetryArgs, ThreadsArgs, ThreadsCommand,
+};
 use crate::exit::CODES;
+pub(crate) use queue::{
+    AnswerArgs, CancelArgs, InboxArgs, ScheduleAddArgs, ScheduleCommand, SubmitArgs, Terms, WorkArgs,
+};
 
 /// Runs many users' AI agents on shared infrastructure, each as if the machine were theirs.
 #[derive(Debug, Parser)]
@@ -59,6 +68,34 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// The events of a run and of its children.
     Tail(TailArgs),
+    /// Write a run and its children as lines of JSON.
+    Export(ExportArgs),
+    /// Take a run from a file that `insula export` wrote.
+    Import(ImportArgs),
+    /// Execute a run again against its record, and show the first difference; exit code 1 when there is one.
+    Replay(ReplayArgs),
+    /// Run a run's agent again, with the same input in the same conversation.
+    Retry(RetryArgs),
+    /// Make a conversation that begins like another.
+    Fork(ForkArgs),
+    /// The user's conversations, newest first; `threads show` reads one.
+    Threads(ThreadsArgs),
+    /// Delete a conversation, or everything of the user.
+    #[command(subcommand)]
+    Delete(DeleteCommand),
+    /// Hand a run to the queue, where whoever works on it picks it up.
+    Submit(SubmitArgs),
+    /// Work on the queue, on everybody's runs and schedules, until stopped.
+    Work(WorkArgs),
+    /// Stop a run, or all of a conversation or agent, wherever they are.
+    Cancel(CancelArgs),
+    /// Questions that the user's runs have asked and nobody has answered.
+    Inbox(InboxArgs),
+    /// Answer a question of a run.
+    Answer(AnswerArgs),
+    /// Runs that begin by the calendar.
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Check configuration, storage, disk, clock and agents, and say what to do.
     Doctor,
     /// Every setting, and where its value came from.

@@ -12,7 +12,7 @@ Exit codes:
   2    the command line or the input was not understood
   3    the configuration is not valid
   4    the storage is unavailable or broken
-  5    not found: no such agent or run
+  5    not found: no such agent, run, question or schedule
   130  interrupted; what was running is cancelled";
 
 /// Why a command ends without success. The numbers are the documented exit codes.
@@ -99,6 +99,7 @@ impl From<insula_infra::Error> for Stop {
         let kind = match error {
             insula_infra::Error::RunExists { .. } => Kind::Usage,
             insula_infra::Error::InvalidCursor { .. } => Kind::Usage,
+            insula_infra::Error::ThreadExists { .. } | insula_infra::Error::ThreadForked { .. } => Kind::Usage,
             _ => Kind::Storage,
         };
         let advice = (kind == Kind::Storage).then(|| "`insula doctor` looks at the storage in detail".to_owned());
@@ -115,6 +116,12 @@ impl From<insula_engine::Error> for Stop {
             Error::Input(error) => error.into(),
             Error::Factory(insula_factory::Error::Class(error)) => error.into(),
             Error::Factory(error) => Self::configuration(error.to_string()),
+            Error::Answer { .. } => {
+                Self::usage(error.to_string()).advise("`insula inbox` shows what is asked; the question is still open")
+            }
+            Error::Schedule { .. } => {
+                Self::usage(error.to_string()).advise("`insula schedule add --help` has examples")
+            }
             error => Self { cause: chain(&error), ..Self::failed(error.to_string()) },
         }
     }

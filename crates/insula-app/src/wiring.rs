@@ -6,7 +6,7 @@ use std::{
 };
 
 use insula_engine::{ExecutionEngineFactory, Limits};
-use insula_infra::Backend;
+use insula_infra::{Backend, MemoryBackend};
 use insula_sqlite::{Options, SqliteBackend, Synchronous};
 
 use crate::{
@@ -27,6 +27,16 @@ pub(crate) fn reports(settings: &Settings) -> PathBuf {
 pub(crate) fn factory(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
     let agents = catalog::agents()?;
     let backend = writable(settings)?;
+    let tools = catalog::tools(&reports(settings));
+    Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+}
+
+/// The agents on storage of their own that keeps nothing, for what needs no database.
+///
+/// # Errors
+/// When the agents do not fit together.
+pub(crate) fn without_storage(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
+    let (agents, backend) = (catalog::agents()?, MemoryBackend::new().into_backend());
     let tools = catalog::tools(&reports(settings));
     Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
 }

@@ -27,9 +27,10 @@
 //!
 //! In reading order: [`id`] and [`scope`] (names that cannot be mixed up, and who may make a scope), [`time`]
 //! (the injected clock and id source), [`cancel`] (deadlines and stops that only ever come earlier),
-//! [`context`] (all of it together), [`cleanup`] (what runs when a scope ends) and [`sql`] (values of an agent's own
-//! tables).
+//! [`context`] (all of it together), [`cleanup`] (what runs when a scope ends), [`amounts`] (what things cost)
+//! and [`sql`] (values of an agent's own tables).
 
+pub mod amounts;
 mod audit;
 mod builder;
 pub mod cancel;
@@ -41,6 +42,7 @@ pub mod scope;
 pub mod sql;
 pub mod time;
 
+pub use amounts::{Amounts, Ceiling, Unit};
 pub use audit::AuditView;
 pub use builder::ContextBuilder;
 pub use cancel::{CancelReason, Cancellation, Canceller, Deadline};

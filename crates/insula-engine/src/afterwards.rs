@@ -6,11 +6,11 @@ use std::{
 };
 
 use insula_context::{CancelReason, RunId, UserScope};
-use insula_infra::{Event, EventType, Failure, JournalEntry, RawJson};
+use insula_infra::{Event, EventType, Failure, RawJson};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
-use crate::{End, Error, EventStream, Outcome, StreamItem, Usage, factory, platform::Platform};
+use crate::{End, Error, EventStream, Outcome, StreamItem, Usage, factory, platform::Platform, replay::Recorded};
 
 /// How often somebody who waits looks whether the process is to end.
 const LOOK: Duration = Duration::from_millis(250);
@@ -53,11 +53,15 @@ pub(crate) async fn outcome(platform: &Platform, scope: &UserScope, run: &RunId)
 async fn read(platform: &Platform, scope: &UserScope, last: &Event) -> Result<Outcome, Error> {
     let json = |error: serde_json::Error| Error::Json { what: "the run's end", problem: error.to_string() };
     let mut usage = Usage::default();
+    let recorded = platform.backend.queue.recorded(scope, &last.header.run).await?.unwrap_or_default();
+    let spent = Recorded::read(&recorded).map(|recorded| recorded.spent).unwrap_or_default();
     let end = match last.kind {
         EventType::AgentCompleted => {
             let said: Completed = last.data().map_err(json)?;
             usage = said.usage;
-            let result = whole_result(platform, scope, last).await?.unwrap_or(said.result);
+            // With what readers do not see.
+            let whole = recorded.last().and_then(|entry| entry.journal.clone());
+            let result = whole.unwrap_or(said.result);
             End::Completed(factory::whole(platform, scope, &result).await?)
         }
         EventType::AgentCancelled => End::Cancelled(last.data::<CancelReason>().map_err(json)?),
@@ -70,14 +74,9 @@ async fn read(platform: &Platform, scope: &UserScope, last: &Event) -> Result<Ou
         agent: last.header.agent.to_string(),
         end,
         usage,
+        spent,
         duration: Duration::from_secs_f64(duration_ms.max(0.0) / 1e3),
     })
-}
-
-/// The result with what readers do not see.
-async fn whole_result(platform: &Platform, scope: &UserScope, last: &Event) -> Result<Option<RawJson>, Error> {
-    let recorded = platform.backend.queue.recorded(scope, &last.header.run).await?;
-    Ok(recorded.and_then(|mut entries: Vec<JournalEntry>| entries.pop()?.journal))
 }
 
 /// Stops a run that is not run here when whoever waits for it goes.

@@ -14,9 +14,11 @@ use tokio::{task::AbortHandle, time::Instant};
 use crate::{
     Error,
     driver::{self, Job},
+    keeping,
     origin::Origin,
     platform::Platform,
     resume::{self, Restored},
+    schedules,
 };
 
 /// How long a lost wake-up can delay anything here.
@@ -33,6 +35,7 @@ pub(crate) fn start(platform: &Arc<Platform>) {
 
 async fn tend(platform: Weak<Platform>) {
     let (mut renewed, mut swept): (Option<Instant>, Option<Instant>) = (None, None);
+    let (mut forgot, mut fired): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         let wake = {
             let Some(platform) = platform.upgrade() else { return };
@@ -44,6 +47,12 @@ async fn tend(platform: Weak<Platform>) {
             }
             if due(&mut swept, SWEEP) {
                 sweep(&platform);
+            }
+            if due(&mut forgot, keeping::LOOK) {
+                keeping::forget_old(&platform).await;
+            }
+            if due(&mut fired, TICK) {
+                schedules::fire(&platform);
             }
             heed_news(&platform).await;
             claim(&platform).await;

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use insula_context::{Clock, IdSource, RandomIds, SystemClock};
+use insula_context::{Clock, IdSource, RandomIds, SystemClock, UserScope};
 use insula_factory::{AgentInstanceFactory, Ports};
 use insula_infra::{Backend, WorkerId};
 use insula_registry::AgentClassRegistry;
 
 use crate::{
     AgentThreads, ExecutionEngineFactory, Limits, ToolCatalog, Tools,
+    breaker::Breakers,
     engines::EngineTable,
     lanes::Lanes,
-    limits::Ledger,
+    limits::{Ledger, LimitsOf},
     platform::{AuditTrail, Background, Configured, Counters, LiveRuns, Platform},
 };
 
@@ -23,6 +24,7 @@ pub struct FactoryBuilder {
     tools: Arc<dyn ToolCatalog>,
     services: Vec<String>,
     limits: Limits,
+    limits_of: Option<LimitsOf>,
     threads: AgentThreads,
     clock: Option<Arc<dyn Clock>>,
     ids: Arc<dyn IdSource>,
@@ -37,6 +39,7 @@ impl FactoryBuilder {
             tools: Arc::new(Tools::new()),
             services: Vec::new(),
             limits: Limits::default(),
+            limits_of: None,
             threads: AgentThreads::default(),
             clock: None,
             ids: Arc::new(RandomIds),
@@ -59,6 +62,27 @@ impl FactoryBuilder {
     /// How much each user may have.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// How much single users may have, where it is not what [everybody](FactoryBuilder::limits) may: plans, for example.
+    /// Asked whenever a user comes who has nothing at the moment, so it has to answer at once. What belongs to the
+    /// process (`claimed`, `lease`, `history`, `grace`, `heartbeat`, `engine_idle`) is always that of everybody.
+    ///
+    /// ```
+    /// # use insula_engine::{ExecutionEngineFactory, FactoryBuilder, Limits};
+    /// # fn example(builder: FactoryBuilder) -> ExecutionEngineFactory {
+    /// builder
+    ///     .limits(Limits { running: 2, ..Limits::default() })
+    ///     .limits_of(|scope| {
+    ///         let is_paying = scope.tenant().as_str() == "acme";
+    ///         is_paying.then(|| Limits { running: 50, ..Limits::default() })
+    ///     })
+    ///     .build()
+    /// # }
+    /// ```
+    pub fn limits_of(mut self, of: impl Fn(&UserScope) -> Option<Limits> + Send + Sync + 'static) -> Self {
+        self.limits_of = Some(Arc::new(of));
         self
     }
 
@@ -88,16 +112,18 @@ impl FactoryBuilder {
 
     /// The factory.
     pub fn build(self) -> ExecutionEngineFactory {
-        let Self { registry, backend, tools, services, limits, threads, clock, ids, worker } = self;
+        let Self { registry, backend, tools, services, limits, limits_of, threads, clock, ids, worker } = self;
         let (database, cache) = (backend.database.is_some(), backend.cache.is_some());
         let available = Configured { database, cache, services, tools: Arc::clone(&tools) };
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let platform = Platform {
             instances: AgentInstanceFactory::new(registry, Arc::clone(&ids), Arc::new(available)),
             ports: Ports::from(&backend),
             backend,
             tools,
-            ledger: Ledger::new(limits),
-            clock: clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            ledger: Ledger::new(limits, limits_of),
+            breakers: Breakers::new(Arc::clone(&clock)),
+            clock,
             worker: worker.unwrap_or_else(|| WorkerId::new(format!("worker-{}", ids.next_id()))),
             ids,
             lanes: Lanes::new(threads),

@@ -32,19 +32,29 @@ pub(crate) async fn call(run: &Arc<RunCore>, site: &CallSite, input: Value, with
         _ => Said::NotYet,
     };
     let id = id(run, site)?;
-    let end = match begin(run, site, &id, (input, within)).await? {
-        Begun::Ended(end) => end,
-        Begun::Elsewhere => elsewhere(run, site, &id, said).await?,
+    let outcome = match begin(run, site, &id, (input, within)).await? {
+        Begun::Here(outcome) => outcome,
+        Begun::Ended(outcome) => charged(run, outcome),
+        Begun::Elsewhere => charged(run, elsewhere(run, site, &id, said).await?),
     };
-    settle(run, site, end, said)
+    settle(run, site, outcome, said)
+}
+
+/// What a child has spent that ended elsewhere, its parent has spent.
+fn charged(run: &RunCore, outcome: Outcome) -> Outcome {
+    for warning in run.meter.child_ended(&outcome.run, outcome.spent) {
+        run.journal.say(EventType::BudgetWarning, &warning);
+    }
+    outcome
 }
 
 /// Records what came of a child.
-fn settle(run: &RunCore, site: &CallSite, end: End, said: Said) -> Result<Value> {
+fn settle(run: &RunCore, site: &CallSite, outcome: Outcome, said: Said) -> Result<Value> {
+    let Outcome { end, spent, .. } = outcome;
     let back = (said == Said::Yes).then(|| (resumed(run, site.index, Why::Child), None));
     match end {
         End::Completed(result) => {
-            let completed = host::completed(run, site, CallKind::Agent, &result)?;
+            let completed = host::completed(run, site, CallKind::Agent, &result, (!spent.is_zero()).then_some(spent))?;
             run.journal.add_all(back.into_iter().chain([completed]).collect(), None, |_| {});
             run.step_recorded();
             Ok(result)
@@ -58,7 +68,10 @@ fn settle(run: &RunCore, site: &CallSite, end: End, said: Said) -> Result<Value>
 }
 
 enum Begun {
-    Ended(End),
+    /// It ended here: what it has spent is counted.
+    Here(Outcome),
+    /// It has ended elsewhere.
+    Ended(Outcome),
     /// It waits, or somebody else runs it.
     Elsewhere,
 }
@@ -77,7 +90,7 @@ async fn begin(
             return Ok(Begun::Elsewhere);
         }
         let outcome = afterwards::outcome(&run.platform, run.context.scope(), id).await;
-        return outcome.map(|outcome| Begun::Ended(outcome.end)).map_err(unreadable);
+        return outcome.map(Begun::Ended).map_err(unreadable);
     }
     let context = run.context.child_run(&site.name, id.clone()).map_err(|error| refused(site, &error.to_string()))?;
     let context = match within {
@@ -85,7 +98,7 @@ async fn begin(
         None => context,
     };
     match Box::pin(driver::child(run, context, &site.name, input)).await {
-        Ok(Driven::Ended(Outcome { end, .. })) => Ok(Begun::Ended(end)),
+        Ok(Driven::Ended(outcome)) => Ok(Begun::Here(outcome)),
         Ok(Driven::Left(_)) => Ok(Begun::Elsewhere),
         Err(error) => Err(refused(site, &error.to_string())),
     }
@@ -107,7 +120,7 @@ async fn known(run: &RunCore, site: &CallSite, id: &RunId) -> Result<Option<RunR
 
 /// Waits for a child that is not run by its parent's process. Whoever stops waiting stops the child; a parent that is
 /// parked or handed over does not.
-async fn elsewhere(run: &Arc<RunCore>, site: &CallSite, id: &RunId, said: Said) -> Result<End> {
+async fn elsewhere(run: &Arc<RunCore>, site: &CallSite, id: &RunId, said: Said) -> Result<Outcome> {
     let given_up = CancelReason::new("engine", "the run that it was started by does not wait for it any more");
     let stop = Some(StopWhenDropped::new(&run.platform, run.context.scope(), id, given_up));
     let mut stop = StopChild { run, stop };
@@ -116,7 +129,7 @@ async fn elsewhere(run: &Arc<RunCore>, site: &CallSite, id: &RunId, said: Said) 
     let outcome = afterwards::outcome(&run.platform, run.context.scope(), id).await;
     drop(wait);
     stop.stop.take().into_iter().for_each(StopWhenDropped::let_go);
-    outcome.map(|outcome| outcome.end).map_err(unreadable)
+    outcome.map_err(unreadable)
 }
 
 struct StopChild<'a> {
@@ -183,7 +196,12 @@ pub(crate) async fn stop_all(run: &RunCore, ending: &Ending) {
 
 /// The id of a child: the same whenever the same call of the same run is made.
 fn id(run: &RunCore, site: &CallSite) -> Result<RunId> {
-    let hash = PayloadHash::of(format!("{}/{}", run.context.run(), site.index).as_bytes()).to_string();
+    // A run that begins again does not find the children that failed it.
+    let place = match run.history.recorded().retries {
+        0 => format!("{}/{}", run.context.run(), site.index),
+        retries => format!("{}/{}/{retries}", run.context.run(), site.index),
+    };
+    let hash = PayloadHash::of(place.as_bytes()).to_string();
     RunId::new(&hash[..32]).map_err(|error| Error::failed(error.to_string()))
 }
 

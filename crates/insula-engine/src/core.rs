@@ -16,6 +16,7 @@ use insula_registry::AgentClass;
 use crate::{
     Usage,
     agent_task::Leaving,
+    budget::Meter,
     events::ToolStatus,
     history::History,
     journal::Journal,
@@ -44,6 +45,8 @@ pub(crate) struct RunCore {
     pub journal: Journal,
     /// What was recorded of the run before it came here.
     pub history: History,
+    /// What it may spend and has spent.
+    pub meter: Arc<Meter>,
     pub accepted_at: Timestamp,
     /// How much time the run was given.
     pub allowed: Duration,
@@ -71,6 +74,7 @@ impl RunCore {
         journal: Journal,
         waits: Arc<Waits>,
         history: History,
+        meter: Arc<Meter>,
         accepted_at: Timestamp,
         allowed: Duration,
     ) -> Arc<Self> {
@@ -84,6 +88,7 @@ impl RunCore {
             class,
             journal,
             history,
+            meter,
             accepted_at,
             allowed,
             waits,
@@ -143,10 +148,13 @@ impl RunCore {
 
     /// What the run used, with `more` events that are about to be said.
     pub(crate) fn usage(&self, more: u64) -> Usage {
+        let spent = self.meter.spent();
         Usage {
             tool_calls: self.tool_calls.load(Ordering::Relaxed),
             steps: self.steps.load(Ordering::Relaxed),
             events: self.journal.said() + more,
+            tokens: spent.tokens,
+            money: spent.money,
         }
     }
 

@@ -1,17 +1,18 @@
 //! The only way to call a tool: scope, permission, limits, events, journal, in that order.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::FutureExt;
-use insula_agent::{CallSite, Effect, Error, Reconciled, Resources, Tool, ToolCall, ToolFailure};
-use insula_context::Timestamp;
+use insula_agent::{CallSite, Effect, Error, Reconciled, Resources, Tool, ToolCall, ToolFailure, ToolSpec};
+use insula_context::{Amounts, Timestamp};
 use insula_infra::{EventType, NewEvent, RateLimit, Taken};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
     AuditEntry,
+    attempts::{self, Admitted, Caught},
+    budget::{Charge, Charged, Hold, Settled},
     core::RunCore,
-    events::{self, CallKind, Shown, ToolCompleted, ToolExecuting, ToolStatus},
+    events::{self, CallKind, Saying, Shown, ToolCompleted, ToolExecuting, ToolStatus},
     journal::Open,
     limits::ToolPermit,
     reconcile::{self, Verdict},
@@ -44,9 +45,9 @@ async fn first(
     arguments: Value,
 ) -> Result<Value, Error> {
     let _working = run.work();
-    let (tool, permit) = admit(run, &site.name).await.map_err(|failure| refuse(run, site, failure))?;
-    let guard = Guard::open(run, tool.as_ref(), site, &arguments).await?;
-    carry_out(guard, (tool, permit), resources, arguments).await
+    let (admitted, cost) = attempts::admit(run, site).await.map_err(|failure| refuse(run, site, failure))?;
+    let guard = Guard::open(run, admitted.tool.as_ref(), site, &arguments).await?;
+    carry_out(guard, admitted, cost, resources, arguments).await
 }
 
 /// A call whose worker was lost meanwhile. It is repeated where both then and now the tool says that it may be; else
@@ -68,7 +69,7 @@ async fn again(
         }
     }
     let _working = run.work();
-    let (tool, permit) = match admit(run, &site.name).await {
+    let (admitted, cost) = match attempts::admit(run, site).await {
         Ok(admitted) => admitted,
         // The guard says that the call was stopped.
         Err(failure @ ToolFailure::Stopped { .. }) => return Err(refuse(run, site, failure)),
@@ -77,11 +78,11 @@ async fn again(
             return guard.fail(failure);
         }
     };
-    guard.effect = tool.spec().effect;
-    if tool.spec().effect != Effect::Pure {
+    guard.effect = admitted.tool.spec().effect;
+    if guard.effect != Effect::Pure {
         run.durable().await?;
     }
-    carry_out(guard, (tool, permit), resources, arguments).await
+    carry_out(guard, admitted, cost, resources, arguments).await
 }
 
 /// What became of an interrupted call.
@@ -123,41 +124,43 @@ const fn is_repeatable(effect: Effect) -> bool {
 }
 
 async fn carry_out(
-    guard: Guard,
-    (tool, permit): (Arc<dyn Tool>, ToolPermit),
+    mut guard: Guard,
+    admitted: Admitted,
+    cost: (Hold, Charged),
     resources: Arc<dyn Resources>,
     arguments: Value,
 ) -> Result<Value, Error> {
     let call = guard.tool_call(&resources);
-    let limit = tool.spec().timeout;
-    let answer = within(limit, AssertUnwindSafe(tool.call(call, arguments)).catch_unwind()).await;
-    drop(permit);
+    guard.charge = Some(Charge::new(cost, call.spent_so_far().clone()));
+    let limit = admitted.tool.spec().timeout;
+    let (answer, attempts) = admitted.make(&guard.run, &call, arguments).await;
+    guard.attempts = attempts;
     guard.close(answer, limit)
 }
 
-/// Everything that may refuse a call, before anything happens.
-async fn admit(run: &Arc<RunCore>, name: &str) -> Result<(Arc<dyn Tool>, ToolPermit), ToolFailure> {
+/// The tool of this name, for a run that may still call one.
+pub(crate) fn find(run: &RunCore, name: &str) -> Result<Arc<dyn Tool>, ToolFailure> {
     let (platform, scope) = (&run.platform, run.context.scope());
     if run.going_on().is_err() || run.journal.failure().is_some() {
         return Err(ToolFailure::Stopped { why: "the run is over".to_owned() });
     }
-    let Some(tool) = platform.tools.tool(scope, name) else {
-        return Err(ToolFailure::Absent { available: platform.tools.names(scope) });
-    };
-    let spec = tool.spec();
-    if let Some(permission) = spec.permission.as_ref().filter(|p| !platform.tools.permits(scope, p)) {
-        return Err(ToolFailure::Denied { permission: permission.clone() });
-    }
-    // The permit first: a call that finds no place must not use up the rate.
-    let permit = run.account.tool(name, spec.in_flight).map_err(|limit| ToolFailure::Busy { limit })?;
-    if let Some((max, window)) = spec.rate {
-        take_rate(run, name, max, window).await?;
-    }
-    Ok((tool, permit))
+    let absent = || ToolFailure::Absent { available: platform.tools.names(scope) };
+    platform.tools.tool(scope, name).ok_or_else(absent)
 }
 
-async fn take_rate(run: &RunCore, name: &str, max: u64, window: Duration) -> Result<(), ToolFailure> {
-    let limit = RateLimit { name: format!("tool:{name}"), max, window };
+/// Permission and places.
+pub(crate) fn admit(run: &RunCore, tool: &dyn Tool) -> Result<ToolPermit, ToolFailure> {
+    let spec = tool.spec();
+    let lacks = |permission: &&String| !run.platform.tools.permits(run.context.scope(), permission);
+    if let Some(permission) = spec.permission.as_ref().filter(lacks) {
+        return Err(ToolFailure::Denied { permission: permission.clone() });
+    }
+    run.account.tool(&spec.name, spec.in_flight).map_err(|limit| ToolFailure::Busy { limit })
+}
+
+pub(crate) async fn take_rate(run: &RunCore, spec: &ToolSpec) -> Result<(), ToolFailure> {
+    let Some((max, window)) = spec.rate else { return Ok(()) };
+    let limit = RateLimit { name: format!("tool:{}", spec.name), max, window };
     match run.platform.backend.quota.take(run.context.scope(), &limit, 1).await {
         Ok(Taken::Granted { .. }) => Ok(()),
         Ok(Taken::Refused { retry_after }) => Err(ToolFailure::RateLimited { retry_after }),
@@ -179,21 +182,14 @@ fn refuse(run: &RunCore, site: &CallSite, failure: ToolFailure) -> Error {
     Error::Tool { tool: site.name.clone(), failure, cause: None }
 }
 
-type Caught = Result<Result<Value, Error>, Box<dyn std::any::Any + Send>>;
-
-/// The answer of a call, or `None` when its time was up.
-async fn within(limit: Option<Duration>, call: impl Future<Output = Caught>) -> Option<Caught> {
-    match limit {
-        Some(limit) => tokio::time::timeout(limit, call).await.ok(),
-        None => Some(call.await),
-    }
-}
-
 /// Says `tool_executing` when it is made and `tool_completed` when it goes, however it goes.
 struct Guard {
     run: Arc<RunCore>,
     open: Open,
     effect: Effect,
+    /// What the call costs, until that is booked. A call that was not made costs nothing.
+    charge: Option<Charge>,
+    attempts: u32,
     said: bool,
 }
 
@@ -201,7 +197,7 @@ impl Guard {
     /// Says that the call begins. A call that somebody outside can see begins only when that is durable.
     async fn open(run: &Arc<RunCore>, tool: &dyn Tool, site: &CallSite, arguments: &Value) -> Result<Self, Error> {
         let since = run.platform.clock.now();
-        let open = Open::new(site.index, &site.name, since);
+        let open = run.history.recorded().call(site.index, &site.name, since);
         let shown = events::show("the arguments", arguments).map_err(unspeakable)?;
         let said = ToolExecuting {
             call_id: &open.id,
@@ -225,7 +221,7 @@ impl Guard {
             return Err(Error::Stopped { why: "the run is over".to_owned() });
         }
         run.tool_called();
-        let guard = Self { run: Arc::clone(run), open, effect, said: false };
+        let guard = Self { run: Arc::clone(run), open, effect, charge: None, attempts: 1, said: false };
         if effect != Effect::Pure {
             run.durable().await?;
         }
@@ -234,8 +230,8 @@ impl Guard {
 
     /// The guard of a call that has begun before the worker was lost. The run's journal knows it as open.
     fn take_over(run: &Arc<RunCore>, site: &CallSite, effect: Effect) -> Self {
-        let open = Open::new(site.index, &site.name, run.platform.clock.now());
-        Self { run: Arc::clone(run), open, effect, said: false }
+        let open = run.history.recorded().call(site.index, &site.name, run.platform.clock.now());
+        Self { run: Arc::clone(run), open, effect, charge: None, attempts: 1, said: false }
     }
 
     fn tool_call(&self, resources: &Arc<dyn Resources>) -> ToolCall {
@@ -287,16 +283,28 @@ impl Guard {
             _ => None,
         });
         let now = self.run.platform.clock.now();
+        let settled = self.settle(shown.as_ref().map_or(0, Shown::bytes), now);
         let result = shown.as_ref().map(|s| &*s.shown);
-        let mut event = completed(&self.open, status, result, error.as_deref(), now);
+        let ended = Ended { status, result, error: error.as_deref(), attempts: self.attempts, spent: settled.reported };
+        let mut event = completed(&self.open, ended, now);
         self.remember(status, shown.as_ref());
         let (whole, payload) = shown.map_or((None, None), |s| (s.whole, s.payload));
         event.journal = whole.or(failure);
         self.said = true;
         let closes = before.as_ref().map(|_| self.open.index);
-        let said = before.map(|event| (event, None)).into_iter().chain([(event, payload)]).collect();
-        self.run.journal.add_all(said, closes, |calls| calls.retain(|call| call.id != self.open.id));
+        let said = before.map(|event| (event, None)).into_iter().chain([(event, payload)]);
+        self.write(said, closes, settled);
         Ok(())
+    }
+
+    fn settle(&mut self, bytes: usize, now: Timestamp) -> Settled {
+        self.charge.take().map_or_else(Settled::default, |charge| charge.settle(&self.open, bytes, now))
+    }
+
+    /// The end of the call, its cost and what is to be said of that are one append.
+    fn write(&self, said: impl Iterator<Item = Saying>, closes: Option<u32>, settled: Settled) {
+        let said = said.chain(settled.warnings.into_iter().map(|warning| (warning, None))).collect();
+        self.run.journal.settle(said, closes, settled.spent, |calls| calls.retain(|call| call.id != self.open.id));
     }
 
     /// Keeps what it takes to undo the call. One that was stopped stays in doubt; one that failed says that it had no
@@ -318,39 +326,43 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.said {
-            let event = aborted(&self.open, ToolStatus::Aborted, self.run.platform.clock.now());
-            self.run.journal.add(event, None, |calls| calls.retain(|call| call.id != self.open.id));
+            let now = self.run.platform.clock.now();
+            let settled = self.settle(0, now);
+            let ended = Ended { spent: settled.reported, ..Ended::stopped(ToolStatus::Aborted) };
+            self.write(std::iter::once((completed(&self.open, ended, now), None)), None, settled);
         }
     }
 }
 
 /// The `tool_completed` that is owed for a call whose future was dropped or abandoned.
 pub(crate) fn aborted(open: &Open, status: ToolStatus, now: Timestamp) -> NewEvent {
-    let words = match status {
-        ToolStatus::Abandoned => "the call was stopped, did not end, and was abandoned",
-        _ => "the call was stopped",
-    };
-    completed(open, status, None, Some(words), now)
+    completed(open, Ended::stopped(status), now)
 }
 
-fn completed(
-    open: &Open,
+/// How a call ended.
+struct Ended<'a> {
     status: ToolStatus,
-    result: Option<&RawValue>,
-    error: Option<&str>,
-    now: Timestamp,
-) -> NewEvent {
+    result: Option<&'a RawValue>,
+    error: Option<&'a str>,
+    attempts: u32,
+    spent: Option<Amounts>,
+}
+
+impl Ended<'_> {
+    const fn stopped(status: ToolStatus) -> Self {
+        let words = match status {
+            ToolStatus::Abandoned => "the call was stopped, did not end, and was abandoned",
+            _ => "the call was stopped",
+        };
+        Self { status, result: None, error: Some(words), attempts: 1, spent: None }
+    }
+}
+
+fn completed(open: &Open, ended: Ended<'_>, now: Timestamp) -> NewEvent {
+    let Ended { status, result, error, attempts, spent } = ended;
     let duration_ms = events::millis(now.since(open.since));
-    let said = ToolCompleted {
-        call_id: &open.id,
-        tool: &open.tool,
-        index: open.index,
-        status,
-        result,
-        error,
-        duration_ms,
-        undo: false,
-    };
+    let (call_id, tool, index, undo) = (&*open.id, &*open.tool, open.index, false);
+    let said = ToolCompleted { call_id, tool, index, status, result, error, attempts, spent, duration_ms, undo };
     events::event(EventType::ToolCompleted, now, &said)
 }
 
@@ -359,7 +371,11 @@ fn own_words(tool: &str, error: Error) -> Error {
     match error {
         Error::Tool { tool: named, failure, cause } if named == tool => Error::Tool { tool: named, failure, cause },
         error => {
-            let failure = ToolFailure::Failed { message: redact::message(&error.to_string()) };
+            let message = redact::message(&error.to_string());
+            let failure = match error.is_transient() {
+                true => ToolFailure::FailedForNow { message },
+                false => ToolFailure::Failed { message },
+            };
             Error::Tool { tool: tool.to_owned(), failure, cause: Some(Box::new(error)) }
         }
     }

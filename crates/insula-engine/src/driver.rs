@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use insula_agent::{InstanceMarker, Session};
+use insula_agent::{Error as AgentError, InstanceMarker, Session};
 use insula_context::{CancelReason, Deadline, Timestamp, UserExecutionContext};
 use insula_factory::{AgentInstance, BoundResources, Gate};
 use insula_infra::{Error as InfraError, EventType, FailReason, RunChange, WaitFor};
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     Error, Outcome,
     agent_task::{AgentEnd, Leaving, gone, leave, poll_agent},
-    children,
+    budget, children,
     core::RunCore,
     dispatcher,
     ending::{errored, round, terminal},
@@ -27,9 +27,9 @@ use crate::{
     limits::{Account, RunPermit},
     machine::{Command, Ending, Happened, Phase},
     origin::{Opened, Origin, open_journal},
-    platform::Platform,
-    undo,
-    waits::{Departure, Parked, Waits},
+    platform::{Leaves, Platform},
+    retry, undo,
+    waits::{Departure, Parked, Waiting, Waits},
 };
 
 /// A run that waits longer than this for its turn says so.
@@ -125,15 +125,24 @@ impl Driver {
     /// Enters the run into what this process holds. Nothing is written yet.
     fn admit(job: Job) -> Result<Self, Error> {
         let Job { platform, account, context, class, instance, input, origin, report } = job;
+        let run_time = account.run_time(&class);
         let asked = context.deadline();
-        let (context, canceller) = context.narrow(Some(Deadline::after(platform.limits().run_time)));
-        let deadline = context.deadline().unwrap_or_else(|| Deadline::after(platform.limits().run_time));
+        let (context, canceller) = context.narrow(Some(Deadline::after(run_time)));
+        let deadline = context.deadline().unwrap_or_else(|| Deadline::after(run_time));
         let waits = Arc::<Waits>::default();
-        // A run that somebody waits for in this process ends with it.
-        let leaving = matches!(origin, Origin::Queue(..)).then(|| Arc::clone(&waits));
-        platform.live.enter(context.scope(), context.run(), canceller.clone(), leaving)?;
+        let leaves = match &origin {
+            Origin::Queue(..) => Leaves::HandedOver(Arc::clone(&waits)),
+            Origin::Child(..) => Leaves::WithItsParent,
+            Origin::Caller => Leaves::Stopped,
+        };
+        platform.live.enter(context.scope(), context.run(), canceller.clone(), leaves)?;
         let entered = Entered { platform: &platform, context: &context, kept: false };
         let now = platform.clock.now();
+        // A run in pieces is as old as its first one.
+        let accepted_at = match &origin {
+            Origin::Queue(claimed, ..) => claimed.run.created_at,
+            _ => now,
+        };
         let shown = events::show("the input", &input)?;
         let (turn, parent) = match &origin {
             Origin::Caller => (Turn::Line, None),
@@ -142,6 +151,7 @@ impl Driver {
             Origin::Queue(..) => (Turn::Accepted, None),
             Origin::Child(parent) => (Turn::Parents, Some(Arc::clone(parent))),
         };
+        let meter = budget::open(&class, &origin);
         let Opened { journal, before, history, due } =
             open_journal(&platform, &context, &class, &shown, asked, origin, now);
         entered.keep();
@@ -154,7 +164,8 @@ impl Driver {
             journal,
             waits,
             history,
-            now,
+            meter,
+            accepted_at,
             deadline.remaining(),
         );
         let (input, shown) = (Some(input), Some(shown));
@@ -204,6 +215,9 @@ impl Driver {
             written => written?,
         }
         if self.run.phase() == Phase::Left {
+            if let Some(parent) = &self.parent {
+                parent.meter.child_left(self.run.context.run(), self.run.meter.spent());
+            }
             return Ok(Driven::Left(self.leave_behind()));
         }
         self.finish().map(Driven::Ended)
@@ -257,7 +271,7 @@ impl Driver {
     /// Waits for this run's turn, in the order in which its user's runs came.
     async fn turn(&mut self) -> Result<Happened, Error> {
         if self.turn != Turn::Parents {
-            self.permit = match self.run.account.try_run() {
+            self.permit = match self.run.account.try_run(&self.run.class) {
                 Some(permit) => Some(permit),
                 None => Some(stand_in_line(&self.run, self.turn).await?),
             };
@@ -276,15 +290,29 @@ impl Driver {
         if let Err(diverged) = self.run.history.agrees() {
             return Ok(errored(&diverged));
         }
+        // Also of an agent that makes nothing of a call that was refused.
+        if let Some(message) = self.run.meter.overspent() {
+            return Ok(Happened::Errored { reason: FailReason::Budget, message, cause: None });
+        }
         Ok(match end {
             Some(AgentEnd::Returned(Ok(result))) => Happened::Returned(result),
-            Some(AgentEnd::Returned(Err(error))) => errored(&error),
+            Some(AgentEnd::Returned(Err(error))) => self.again(&error).unwrap_or_else(|| errored(&error)),
             Some(AgentEnd::Refused(error)) => {
                 Happened::Errored { reason: FailReason::Error, message: error.to_string(), cause: None }
             }
             Some(AgentEnd::Panicked(cause)) => Happened::Panicked { cause },
             None => Happened::Lost,
         })
+    }
+
+    /// Parks a run that failed until it begins again from the top, if its class says that it does.
+    fn again(&mut self, error: &AgentError) -> Option<Happened> {
+        let delay = retry::of_run(&self.run, error, self.run.age()).filter(|_| self.may_leave())?;
+        let until = self.run.platform.clock.now().plus(delay);
+        self.run.journal.add(retry::waiting(&self.run, error, until), None, |_| {});
+        self.run.journal.close();
+        self.parked = Parked::from([(0, Waiting { reason: WaitFor::Timer, until: Some(until), child: None })]);
+        Some(self.left_with(Happened::Quiet))
     }
 
     async fn carry_out(&mut self, command: Command) -> Result<(), Error> {
@@ -329,6 +357,11 @@ impl Driver {
                 None => return Happened::Woken,
             },
         };
+        self.left_with(happened)
+    }
+
+    /// Takes the run out of the live ones: a wish to stop it is the store's from now on, and one that came before counts.
+    fn left_with(&mut self, happened: Happened) -> Happened {
         self.leave_the_live();
         self.run.context.cancellation().reason().map_or(happened, Happened::Stopped)
     }
@@ -450,6 +483,7 @@ impl Driver {
             agent: run.class.name().to_string(),
             end: ending.into(),
             usage: run.usage(0),
+            spent: run.meter.spent(),
             duration: run.age(),
         };
         if let Some(report) = self.report.take() {
@@ -502,7 +536,7 @@ const fn urgency(wait: &WaitFor) -> u8 {
 
 async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
     let _place = if turn == Turn::Accepted { run.account.wait_anyway() } else { run.account.wait()? };
-    let permit = run.account.run();
+    let permit = run.account.run(&run.class);
     tokio::pin!(permit);
     if let Ok(permit) = tokio::time::timeout(QUEUE_NOTICE, &mut permit).await {
         return permit;

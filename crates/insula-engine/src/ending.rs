@@ -18,6 +18,8 @@ pub(crate) fn errored(error: &AgentError) -> Happened {
     let reason = match error {
         AgentError::Tool { failure: ToolFailure::Timeout { .. }, .. } => FailReason::Timeout,
         AgentError::Child { reason, .. } if reason == FailReason::Timeout.as_str() => FailReason::Timeout,
+        AgentError::Tool { failure: ToolFailure::Budget { .. }, .. } => FailReason::Budget,
+        AgentError::Child { reason, .. } if reason == FailReason::Budget.as_str() => FailReason::Budget,
         _ => FailReason::Error,
     };
     Happened::Errored { reason, message: redact::message(&error.to_string()), cause: causes(error) }

@@ -147,6 +147,7 @@ impl EngineCore {
     ) -> Result<Outcome, Error> {
         let _active = Active::new(self);
         background::start(&self.platform);
+        self.account.take_run(&*self.platform.backend.quota).await?;
         let core = Arc::clone(self);
         let job = Job {
             platform: Arc::clone(&self.platform),

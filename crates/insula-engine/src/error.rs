@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use insula_context::{RunId, UserScope};
+use insula_context::{RunId, ThreadId, UserScope};
+use insula_infra::RunStatus;
 
 /// The engine refused something or could not do it. A run that ended badly is not an error but an
 /// [`Outcome`](crate::Outcome).
@@ -41,6 +42,22 @@ pub enum Error {
         /// The run.
         run: RunId,
     },
+    /// Another run is under way in the thread, and the new one was to be refused then.
+    #[error("thread {thread} is busy with run {run}: wait for its end, stop it, or choose another policy")]
+    ThreadBusy {
+        /// The thread.
+        thread: ThreadId,
+        /// A run that has not ended.
+        run: RunId,
+    },
+    /// A schedule cannot be kept as it is described.
+    #[error("the schedule's {field} is refused: {problem}")]
+    Schedule {
+        /// Which part of it.
+        field: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
     /// The engine, or the whole factory, was shut down.
     #[error("the engine has been shut down: create another")]
     ShutDown,
@@ -56,6 +73,28 @@ pub enum Error {
     /// A pipeline cannot be built as it is described.
     #[error(transparent)]
     Pipeline(#[from] crate::pipeline::PlanError),
+    /// Only a run that has ended is exported, replayed or run again.
+    #[error("run {run} is {}: wait for its end, or stop it", status.as_str())]
+    NotEnded {
+        /// The run.
+        run: RunId,
+        /// Where it stands.
+        status: RunStatus,
+    },
+    /// Something that belongs to a run is not kept any more.
+    #[error("{what} is not kept any more, or not all of it")]
+    NotKept {
+        /// What is missing.
+        what: String,
+    },
+    /// A file is not what an export writes. Nothing of it was taken in.
+    #[error("line {line} of the archive: {problem}")]
+    Archive {
+        /// The number of the line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The answer is none of those that the question takes. It stays open.
     #[error("the answer does not fit the question: {}", violations.join("; "))]
     Answer {
@@ -76,7 +115,7 @@ impl Error {
     /// Whether the same call may succeed later without a change.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Limit { .. } => true,
+            Self::Limit { .. } | Self::ThreadBusy { .. } => true,
             Self::Storage(error) => error.is_transient(),
             _ => false,
         }

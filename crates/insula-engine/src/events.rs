@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use insula_agent::{Effect, InstanceMarker, Question};
-use insula_context::{CancelReason, RunId, Timestamp};
+use insula_context::{Amounts, CancelReason, RunId, Timestamp};
 use insula_infra::{EventType, FailReason, NewEvent, Payload, PayloadHash, RawJson};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -62,6 +62,12 @@ pub(crate) struct ToolCompleted<'a> {
     pub result: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
+    /// How often the tool was called, where that is more than once.
+    #[serde(skip_serializing_if = "is_one")]
+    pub attempts: u32,
+    /// What the tool has reported as spent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Amounts>,
     pub duration_ms: f64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub undo: bool,
@@ -80,6 +86,16 @@ pub(crate) struct StepStarted<'a> {
 pub(crate) struct Undoing {
     /// How many calls there are to undo.
     pub calls: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(attempts: &u32) -> bool {
+    *attempts == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(amount: &u64) -> bool {
+    *amount == 0
 }
 
 /// What kind of call takes a place in the order of calls.
@@ -112,6 +128,9 @@ pub(crate) struct StepCompleted<'a> {
     #[serde(skip_serializing_if = "CallKind::goes_without_saying")]
     pub kind: CallKind,
     pub result: &'a RawValue,
+    /// What a child has spent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Amounts>,
 }
 
 /// What a run used.
@@ -123,6 +142,12 @@ pub struct Usage {
     pub steps: u64,
     /// Events of the run, the last one included.
     pub events: u64,
+    /// Tokens of models, those of its children included.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub tokens: u64,
+    /// Money in millionths of the installation's currency, that of its children included.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub money: u64,
 }
 
 /// `agent_completed`.
@@ -177,6 +202,17 @@ pub(crate) struct Waiting<'a> {
     /// The child's class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a str>,
+}
+
+/// `agent_waiting` of a run that failed and begins again from the top.
+#[derive(Serialize)]
+pub(crate) struct Retrying<'a> {
+    pub waiting_for: &'a str,
+    /// Which attempt is waited for; the first was 1.
+    pub attempt: u32,
+    /// Why the one before has failed.
+    pub error: &'a str,
+    pub until: Timestamp,
 }
 
 /// `agent_resumed`.
@@ -237,6 +273,14 @@ pub(crate) fn reference(value: &RawJson) -> Option<PayloadHash> {
     serde_json::from_str::<Reference>(value.get()).ok()?.hash.parse().ok()
 }
 
+/// How large a value is that is shown like this.
+pub(crate) fn bytes_of(shown: &RawJson) -> usize {
+    match shown.get().starts_with(REFERENCE).then(|| serde_json::from_str::<Reference>(shown.get())) {
+        Some(Ok(reference)) => reference.bytes,
+        _ => shown.get().len(),
+    }
+}
+
 /// JSON text of a value that has one.
 pub(crate) fn raw<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<RawJson, Error> {
     let text = serde_json::value::to_raw_value(value);
@@ -277,6 +321,12 @@ pub(crate) fn show(what: &'static str, value: &Value) -> Result<Shown, Error> {
 }
 
 impl Shown {
+    /// How large the whole value is.
+    pub(crate) fn bytes(&self) -> usize {
+        let inline = || self.whole.as_ref().unwrap_or(&self.shown).get().len();
+        self.payload.as_ref().filter(|_| self.whole.is_none()).map_or_else(inline, |payload| payload.bytes().len())
+    }
+
     /// The whole value as the run's row keeps it.
     pub(crate) fn stored(&self) -> (RawJson, Option<Payload>) {
         match &self.whole {

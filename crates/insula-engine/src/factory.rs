@@ -8,21 +8,21 @@ use std::{
 use insula_context::{CancelReason, Deadline, RunId, ThreadId, UserExecutionContext, UserScope};
 use insula_factory::{AgentInstanceFactory, IsolationReport};
 use insula_infra::{
-    AnswerRequest, Backend, CancelRequest, ComponentHealth, NewRun, OpenQuestion, Page, PageRequest, PayloadHash,
-    RawJson, RunHeader, RunRecord, Submitted, ThreadPolicy,
+    AnswerRequest, Backend, CancelRequest, ComponentHealth, OpenQuestion, Page, PageRequest, PayloadHash, RawJson,
+    RunFilter, RunRecord,
 };
 use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
 use crate::{
     AnswerTo, Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge,
-    background, engine::EngineCore, events, inbox, platform::Platform,
+    background, engine::EngineCore, events, inbox, platform::Platform, submission,
 };
 
 /// Makes engines, one for each user and run, on shared infrastructure. A clone is the same factory with the same limits.
 #[derive(Clone)]
 pub struct ExecutionEngineFactory {
-    platform: Arc<Platform>,
+    pub(crate) platform: Arc<Platform>,
 }
 
 impl ExecutionEngineFactory {
@@ -70,34 +70,21 @@ impl ExecutionEngineFactory {
     /// queue from then on.
     ///
     /// # Errors
-    /// [`Error::Factory`] when the class is unknown or lacks something, [`Error::Input`], [`Error::Storage`].
+    /// [`Error::Factory`] when the class is unknown or lacks something, [`Error::Input`], [`Error::Limit`] when the user
+    /// has as many queued runs as allowed, [`Error::ThreadBusy`] when it was to be refused then, [`Error::Storage`].
     pub async fn submit(&self, scope: &UserScope, request: RunRequest) -> Result<RunId, Error> {
-        self.open()?;
-        let platform = &self.platform;
-        let class = platform.instances.check(&request.agent, scope)?;
-        platform.instances.registry().check_input(class.name(), &request.input).map_err(Error::Input)?;
-        let now = platform.clock.now();
-        let run = request.run.unwrap_or_else(|| RunId::generate(&*platform.ids));
-        let header = Arc::new(RunHeader {
-            scope: scope.clone(),
-            thread: request.thread.unwrap_or_else(|| ThreadId::generate(&*platform.ids)),
-            run: run.clone(),
-            parent: None,
-            agent: Arc::clone(class.name()),
-        });
-        let (input, payload) = events::show("the input", &request.input)?.stored();
-        let new = NewRun {
-            payload,
-            deadline: request.timeout.map(|timeout| now.plus(timeout)),
-            policy: Some(ThreadPolicy::Enqueue),
-            ..NewRun::new(header, Arc::clone(class.version()), input, now)
-        };
-        let submitted = platform.backend.queue.submit(new, request.idempotency_key.as_deref()).await?;
+        let run = self.enqueue(scope, request).await?;
         self.work();
-        Ok(match submitted {
-            Submitted::New => run,
-            Submitted::Known(known) => known.header.run.clone(),
-        })
+        Ok(run)
+    }
+
+    /// As [`ExecutionEngineFactory::submit`], and leaves it to others to work on the queue.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn enqueue(&self, scope: &UserScope, request: RunRequest) -> Result<RunId, Error> {
+        self.open()?;
+        submission::submit(&self.platform, scope, request).await
     }
 
     /// Makes this process work on the queue, also on runs that others submitted or left behind. Needs a tokio runtime.
@@ -131,6 +118,26 @@ impl ExecutionEngineFactory {
     /// [`Error::Storage`] when the store does not answer.
     pub async fn cancel(&self, scope: &UserScope, run: &RunId, reason: CancelReason) -> Result<CancelRequest, Error> {
         cancel(&self.platform, scope, run, reason).await
+    }
+
+    /// Asks to stop every run of the filter that has not ended, wherever it is, in one write. Says which those are.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the store does not answer.
+    pub async fn cancel_all(
+        &self,
+        scope: &UserScope,
+        filter: &RunFilter,
+        reason: CancelReason,
+    ) -> Result<Vec<RunId>, Error> {
+        let platform = &self.platform;
+        let runs = platform.backend.runs.request_cancel_all(scope, filter, reason.clone()).await?;
+        // Those of this process need not wait until it reads the wish.
+        for run in &runs {
+            platform.live.cancel(scope, run, reason.clone());
+        }
+        platform.background.wake.notify_one();
+        Ok(runs)
     }
 
     /// A user's open questions, or those of one run, newest first.
@@ -236,22 +243,27 @@ impl ExecutionEngineFactory {
         let deadline = Deadline::after(grace);
         self.drained(deadline).await;
         let left = self.platform.live.count();
-        self.platform.live.hand_over();
-        self.platform.live.cancel_all(&CancelReason::new("shutdown", "the process is shutting down"));
+        let reason = CancelReason::new("shutdown", "the process is shutting down");
+        self.platform.live.leave_all(&reason);
         self.drained(Deadline::after(self.platform.limits().grace * 2)).await;
+        // Nobody is left but who could neither go on elsewhere nor end.
+        self.platform.live.cancel_all(&reason);
         for engine in self.platform.engines.all() {
             engine.shut_down(&CancelReason::new("shutdown", "the process is shutting down"));
         }
         left
     }
 
+    /// Waits until nothing lives here, and what was handed over is written.
     async fn drained(&self, deadline: Deadline) {
-        while self.platform.live.count() > 0 && !deadline.has_passed() {
+        let claimed = &self.platform.background.claimed;
+        let holds_some = || self.platform.live.count() > 0 || claimed.load(Ordering::Acquire) > 0;
+        while holds_some() && !deadline.has_passed() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    fn open(&self) -> Result<(), Error> {
+    pub(crate) fn open(&self) -> Result<(), Error> {
         if self.platform.background.closed.load(Ordering::Acquire) { Err(Error::ShutDown) } else { Ok(()) }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use insula_agent::{CallSite, Effect, Error, InstanceMarker, Question, Resources, Result, SessionHost, StepStart};
-use insula_context::{Timestamp, UserExecutionContext};
+use insula_context::{Amounts, Timestamp, UserExecutionContext};
 use insula_infra::EventType;
 use serde_json::Value;
 
@@ -57,16 +57,22 @@ impl RunHost {
 
 /// Records what a call gave.
 pub(crate) fn record(run: &RunCore, site: &CallSite, kind: CallKind, result: &Value) -> Result<()> {
-    let event = completed(run, site, kind, result)?;
+    let event = completed(run, site, kind, result, None)?;
     run.journal.add_all(vec![event], None, |_| {});
     run.step_recorded();
     Ok(())
 }
 
 /// The event that records it, with a large value beside it.
-pub(crate) fn completed(run: &RunCore, site: &CallSite, kind: CallKind, result: &Value) -> Result<events::Saying> {
+pub(crate) fn completed(
+    run: &RunCore,
+    site: &CallSite,
+    kind: CallKind,
+    result: &Value,
+    spent: Option<Amounts>,
+) -> Result<events::Saying> {
     let shown = events::show("the result", result).map_err(|e| Error::failed(e.to_string()))?;
-    let said = StepCompleted { index: site.index, name: &site.name, kind, result: &shown.shown };
+    let said = StepCompleted { index: site.index, name: &site.name, kind, result: &shown.shown, spent };
     let mut event = events::event(EventType::StepCompleted, run.platform.clock.now(), &said);
     event.journal = shown.whole;
     Ok((event, shown.payload))
@@ -120,7 +126,7 @@ impl SessionHost for RunHost {
             Some(Past::Executing { asked, .. }) => {
                 let verdict = reconcile::ask(&self.run, site, &format!("the step \"{}\"", site.name), asked).await?;
                 if let Verdict::Happened { result, resumed } = verdict {
-                    let event = completed(&self.run, site, CallKind::Step, &result)?;
+                    let event = completed(&self.run, site, CallKind::Step, &result, None)?;
                     self.run.journal.add_all(vec![(resumed, None), event], Some(site.index), |_| {});
                     self.run.step_recorded();
                     return Ok(StepStart::Recorded(result));

@@ -9,7 +9,7 @@ use std::{
 
 use insula_context::{Clock, Timestamp};
 use insula_infra::{
-    Append, Commit, Error, EventType, Lease, NewEvent, NewQuestion, NewRun, Payload, RunChange, RunQueue,
+    Append, Commit, Error, EventType, Lease, NewEvent, NewQuestion, NewRun, Payload, RunChange, RunQueue, Spent,
 };
 use serde::Serialize;
 
@@ -35,6 +35,7 @@ struct Pending {
     change: Option<RunChange>,
     events: Vec<NewEvent>,
     payloads: Vec<Payload>,
+    spent: Vec<Spent>,
     asks: Vec<NewQuestion>,
     closes: Vec<u32>,
     /// Events that were handed to the store.
@@ -66,6 +67,11 @@ pub(crate) struct Open {
 impl Open {
     pub(crate) fn new(index: u32, tool: &str, since: Timestamp) -> Self {
         Self { id: format!("c{index}"), tool: tool.to_owned(), index, since }
+    }
+
+    /// As [`Open::new`], for a call that had its end in an earlier attempt of its run.
+    pub(crate) fn in_attempt(attempt: u32, index: u32, tool: &str, since: Timestamp) -> Self {
+        Self { id: format!("c{index}.{attempt}"), tool: tool.to_owned(), index, since }
     }
 }
 
@@ -122,12 +128,24 @@ impl Journal {
     /// Says several things that are one fact: they are in the same write, and with them the end of a question. Says
     /// whether they were taken.
     pub(crate) fn add_all(&self, said: Vec<Saying>, closes: Option<u32>, change: impl FnOnce(&mut Vec<Open>)) -> bool {
+        self.settle(said, closes, None, change)
+    }
+
+    /// As [`Journal::add_all`], with what a call has cost.
+    pub(crate) fn settle(
+        &self,
+        said: Vec<Saying>,
+        closes: Option<u32>,
+        spent: Option<Spent>,
+        change: impl FnOnce(&mut Vec<Open>),
+    ) -> bool {
         let mut pending = self.pending();
         let open = !pending.closed;
         if open {
             change(&mut pending.open);
             said.into_iter().for_each(|(event, payload)| pending.push(event, payload));
             pending.closes.extend(closes);
+            pending.spent.extend(spent);
         }
         open
     }
@@ -182,6 +200,7 @@ impl Journal {
             events: std::mem::take(&mut pending.events),
             change: change.or(next),
             payloads: std::mem::take(&mut pending.payloads),
+            spent: std::mem::take(&mut pending.spent),
             ..Append::new(self.lease.clone(), pending.handed)
         };
         pending.handed = pending.said;

@@ -31,12 +31,18 @@
 //!
 //! In reading order: `factory` and `engine` (the two handles), `machine` (what a run may do), `driver` (who does it),
 //! `journal` (how it gets into the log), `replay`, `history` and `resume` (how a run goes on after its worker was lost), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
-//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `background`.
+//! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `submission` (the way into the
+//! queue), [`schedules`] (the calendar), `inbox` (questions and answers), `background`, `archive` (a run as a file), `rerun` (a
+//! run executed again against its record), `keeping` (retries, forks, deletion).
 
 mod afterwards;
 mod agent_task;
+mod archive;
+mod attempts;
 mod background;
+mod breaker;
 pub mod bridge;
+mod budget;
 mod builder;
 mod children;
 mod core;
@@ -52,6 +58,7 @@ mod history;
 mod host;
 mod inbox;
 mod journal;
+mod keeping;
 mod lanes;
 mod limits;
 mod machine;
@@ -64,14 +71,19 @@ mod reconcile;
 mod redact;
 mod replay;
 mod request;
+mod rerun;
 mod resume;
+mod retry;
+pub mod schedules;
 mod stream;
+mod submission;
 mod tool_dispatcher;
 mod tools;
 mod undo;
 mod waiting;
 mod waits;
 
+pub use archive::{Archive, Export, Imported, Part};
 pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
 pub use builder::FactoryBuilder;
 pub use engine::{EngineStats, UserExecutionEngine};
@@ -79,7 +91,7 @@ pub use error::Error;
 pub use events::Usage;
 pub use factory::ExecutionEngineFactory;
 pub use inbox::AnswerTo;
-pub use insula_infra::{Backend, MemoryBackend};
+pub use insula_infra::{Backend, MemoryBackend, ThreadPolicy};
 pub use lanes::AgentThreads;
 pub use limits::Limits;
 pub use outcome::{End, Outcome, RunSummary};
@@ -89,6 +101,8 @@ pub use pipeline::{
 pub use platform::{AuditEntry, Metrics};
 pub use redact::{SECRET_KEYS, SECRET_WORDS};
 pub use request::RunRequest;
+pub use rerun::{Difference, Replay};
+pub use schedules::{Missed, Schedule, Scheduled};
 pub use stream::{EventStream, StreamItem};
 pub use tool_dispatcher::ToolDispatcher;
 pub use tools::{ToolCatalog, Tools};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use insula_context::{ContextBuilder, SessionId, UserExecutionContext};
+use insula_context::{Ceiling, ContextBuilder, SessionId, UserExecutionContext};
 use insula_infra::RawJson;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +24,9 @@ pub(crate) struct RunOptions {
     pub data: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub audit: BTreeMap<String, Value>,
+    /// What the run may spend, where that was asked for or is what its parent had left.
+    #[serde(skip_serializing_if = "Ceiling::is_open")]
+    pub budget: Ceiling,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -39,6 +42,7 @@ impl RunOptions {
             session: context.session().map(ToString::to_string),
             data: context.data().clone(),
             audit: context.audit().clone(),
+            budget: Ceiling::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use insula_context::{Deadline, Timestamp, UserExecutionContext};
+use insula_context::{Ceiling, Deadline, Timestamp, UserExecutionContext};
 use insula_infra::{Claimed, Lease, NewRun, RunHeader};
 use insula_registry::AgentClass;
 
@@ -41,6 +41,7 @@ pub(crate) fn open_journal(
     now: Timestamp,
 ) -> Opened {
     let (queue, clock) = (Arc::clone(&platform.backend.queue), Arc::clone(&platform.clock));
+    let mut budget = Ceiling::default();
     let parent = match origin {
         Origin::Queue(claimed, recorded, runnable) => {
             let (lease, events, open) = (claimed.lease.clone(), claimed.run.events, recorded.open(now));
@@ -48,7 +49,10 @@ pub(crate) fn open_journal(
             let before = before_start(&claimed, &recorded, runnable);
             return Opened { journal, before, due: claimed.deadline, history: History::of(recorded, &claimed) };
         }
-        Origin::Child(parent) => Some(parent.context.run().clone()),
+        Origin::Child(parent) => {
+            budget = parent.meter.left();
+            Some(parent.context.run().clone())
+        }
         Origin::Caller => None,
     };
     let header = Arc::new(RunHeader {
@@ -64,7 +68,7 @@ pub(crate) fn open_journal(
     let run = NewRun {
         payload,
         deadline: due,
-        options: RunOptions::of(context).stored(),
+        options: RunOptions { budget, ..RunOptions::of(context) }.stored(),
         ..NewRun::new(header, Arc::clone(class.version()), input, now)
     };
     let journal = Journal::create(queue, clock, lease, run, platform.limits().lease);

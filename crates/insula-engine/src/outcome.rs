@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use insula_context::{CancelReason, RunId, ThreadId, Timestamp};
+use insula_context::{Amounts, CancelReason, RunId, ThreadId, Timestamp};
 use insula_infra::{Failure, RunStatus};
 use serde::Serialize;
 use serde_json::Value;
@@ -72,6 +72,8 @@ pub struct Outcome {
     pub end: End,
     /// What it used.
     pub usage: Usage,
+    /// What it spent, its children included.
+    pub spent: Amounts,
     /// How long it took, its waiting for a turn included.
     pub duration: Duration,
 }

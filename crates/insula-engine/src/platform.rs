@@ -20,7 +20,9 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{Error, Limits, ToolCatalog, engines::EngineTable, lanes::Lanes, limits::Ledger, waits::Waits};
+use crate::{
+    Error, Limits, ToolCatalog, breaker::Breakers, engines::EngineTable, lanes::Lanes, limits::Ledger, waits::Waits,
+};
 
 pub(crate) struct Platform {
     pub instances: AgentInstanceFactory,
@@ -36,6 +38,8 @@ pub(crate) struct Platform {
     pub engines: EngineTable,
     pub counters: Counters,
     pub audit: AuditTrail,
+    /// What keeps failing.
+    pub breakers: Arc<Breakers>,
     /// Work that outlives handles: leases, claims, sweeps.
     pub background: Background,
 }
@@ -55,6 +59,8 @@ pub(crate) struct Background {
     pub wake: Arc<Notify>,
     /// Runs from the queue that are being worked on.
     pub claimed: AtomicUsize,
+    /// Somebody looks at the calendar just now.
+    pub firing: AtomicBool,
 }
 
 /// What the process has done so far, and what it holds now.
@@ -152,8 +158,17 @@ struct LiveRun {
     canceller: Canceller,
     /// The open questions by their place in the order of calls, and where their answers go.
     questions: BTreeMap<u32, oneshot::Sender<Value>>,
-    /// Of a run from the queue, which another process could go on with.
-    leaving: Option<Arc<Waits>>,
+    leaves: Leaves,
+}
+
+/// What becomes of a run when its process is to end.
+pub(crate) enum Leaves {
+    /// It was taken from the queue: another process can go on with it.
+    HandedOver(Arc<Waits>),
+    /// It goes where the run goes that it is a child of.
+    WithItsParent,
+    /// Somebody waits for it in this process: it ends.
+    Stopped,
 }
 
 type Runs = HashMap<(UserScope, RunId), LiveRun>;
@@ -176,7 +191,7 @@ impl LiveRuns {
         scope: &UserScope,
         run: &RunId,
         canceller: Canceller,
-        leaving: Option<Arc<Waits>>,
+        leaves: Leaves,
     ) -> Result<(), Error> {
         let mut runs = lock(self.shard(scope));
         match runs.entry((scope.clone(), run.clone())) {
@@ -184,10 +199,15 @@ impl LiveRuns {
                 Err(insula_infra::Error::RunExists { run: run.clone() }.into())
             }
             std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(LiveRun { canceller, questions: BTreeMap::new(), leaving });
+                place.insert(LiveRun { canceller, questions: BTreeMap::new(), leaves });
                 Ok(())
             }
         }
+    }
+
+    /// The runs of one owner.
+    pub(crate) fn of(&self, scope: &UserScope) -> Vec<RunId> {
+        lock(self.shard(scope)).keys().filter(|(owner, _)| owner == scope).map(|(_, run)| run.clone()).collect()
     }
 
     pub(crate) fn leave(&self, scope: &UserScope, run: &RunId) {
@@ -225,11 +245,20 @@ impl LiveRuns {
         }
     }
 
-    /// Asks the runs that may go on elsewhere to do so.
-    pub(crate) fn hand_over(&self) {
+    /// Hands over the runs that may go on elsewhere, and stops those that somebody waits for here.
+    pub(crate) fn leave_all(&self, reason: &CancelReason) {
+        let mut stopped = Vec::new();
         for shard in &self.shards {
-            lock(shard).values().filter_map(|live| live.leaving.as_ref()).for_each(|waits| waits.hand_over());
+            for live in lock(shard).values() {
+                match &live.leaves {
+                    Leaves::HandedOver(waits) => waits.hand_over(),
+                    Leaves::WithItsParent => {}
+                    Leaves::Stopped => stopped.push(live.canceller.clone()),
+                }
+            }
         }
+        // Whoever is woken may want a shard.
+        stopped.into_iter().for_each(|canceller| canceller.cancel(reason.clone()));
     }
 
     pub(crate) fn count(&self) -> usize {

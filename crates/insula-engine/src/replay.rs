@@ -1,14 +1,19 @@
 //! What a run's journal says that has happened, by each call's place in the order of calls. Pure: entries in, record out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use insula_agent::{Effect, ToolFailure};
-use insula_context::Timestamp;
+use insula_context::{Amounts, Timestamp, Unit};
 use insula_infra::{EventType, JournalEntry, PayloadHash, RawJson, WaitFor};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    budget,
     events::{self, CallKind, Ended, ToolStatus, Why},
     journal::Open,
     machine::Ending,
@@ -29,6 +34,23 @@ pub(crate) struct Recorded {
     pub undoable: BTreeMap<u32, Undoable>,
     /// How the run ended, if what it did was being undone.
     pub ending: Option<Ending>,
+    /// What its calls and its children have cost.
+    pub spent: Amounts,
+    /// Which budgets it was said of that they are nearly spent.
+    pub warned: Vec<Warned>,
+    /// How often the run was begun again from the top.
+    pub retries: u32,
+    /// Calls that failed in an earlier attempt and are made again, with the number of the attempt.
+    pub again: BTreeMap<u32, u32>,
+    /// Failed calls that may be repeated, and that nothing recorded has followed.
+    pub failed: BTreeSet<u32>,
+}
+
+/// An account of which it was said that it is nearly spent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Warned {
+    pub holder: String,
+    pub unit: Unit,
 }
 
 /// A call that took effect and can be undone. Both values are as the log has them: large ones by reference.
@@ -125,6 +147,9 @@ struct Completed {
     status: ToolStatus,
     result: Option<RawJson>,
     error: Option<String>,
+    spent: Option<Amounts>,
+    #[serde(default)]
+    duration_ms: f64,
 }
 
 #[derive(Deserialize)]
@@ -134,12 +159,15 @@ struct Stepped {
     #[serde(default)]
     kind: CallKind,
     result: RawJson,
+    spent: Option<Amounts>,
 }
 
+/// A wait of the agent has an index, that of a run for its next attempt has the attempt's number.
 #[derive(Deserialize)]
 struct Waits {
     waiting_for: String,
-    index: u32,
+    index: Option<u32>,
+    attempt: Option<u32>,
     until: Option<Timestamp>,
     agent: Option<String>,
 }
@@ -171,6 +199,7 @@ impl Recorded {
             EventType::ToolExecuting => self.executing(parse(&entry.data)?, entry)?,
             EventType::ToolCompleted => self.completed(parse(&entry.data)?, entry)?,
             EventType::StepCompleted => self.stepped(parse(&entry.data)?, entry)?,
+            EventType::BudgetWarning => self.warned.push(parse(&entry.data)?),
             EventType::StepStarted => self.began(parse(&entry.data)?),
             EventType::AgentUndoing => self.ending = entry.journal.as_ref().map(parse).transpose()?,
             EventType::AgentWaiting => self.waiting(&parse(&entry.data)?),
@@ -186,9 +215,11 @@ impl Recorded {
             undoable.undoing = true;
             return Ok(());
         }
-        let index = said.call_id.strip_prefix('c').and_then(|index| index.parse().ok());
+        let place = said.call_id.strip_prefix('c').map(|id| id.split_once('.').map_or(id, |(index, _)| index));
+        let index = place.and_then(|index| index.parse().ok());
         let index = index.ok_or_else(|| format!("\"{}\" is no call id", said.call_id))?;
         self.tool_calls += 1;
+        self.failed.clear();
         if said.effect == Effect::Compensable {
             let arguments = Text(entry.journal.clone().unwrap_or(said.arguments));
             self.undoable.insert(index, Undoable { tool: said.tool.clone(), arguments, result: None, undoing: false });
@@ -202,6 +233,7 @@ impl Recorded {
             self.undoable.remove(&said.index);
             return Ok(());
         }
+        self.spent = self.spent.plus(cost(&said, entry)).plus(said.spent.unwrap_or_default());
         self.took_effect(&said, entry);
         let past = match (said.status, &entry.journal) {
             (ToolStatus::Ok, _) => gave(said.result.as_ref(), entry)?,
@@ -209,6 +241,9 @@ impl Recorded {
             (_, Some(failure)) => Past::Failed(parse(failure)?),
             (_, None) => Past::Failed(ToolFailure::Failed { message: said.error.unwrap_or_default() }),
         };
+        if matches!(past, Past::Failed(_)) && self.is_repeatable(said.index) {
+            self.failed.insert(said.index);
+        }
         self.enter(said.index, CallKind::Tool, said.tool, past);
         Ok(())
     }
@@ -225,6 +260,7 @@ impl Recorded {
     }
 
     fn began(&mut self, said: StepBegan) {
+        self.failed.clear();
         let past = Past::Executing { effect: said.effect, asked: Asked::No };
         self.enter(said.index, CallKind::Step, said.name, past);
     }
@@ -233,18 +269,25 @@ impl Recorded {
         // A wait has said before what it waits for.
         let kind = self.calls.get(&said.index).map_or(said.kind, |call| call.kind);
         self.steps += 1;
+        self.failed.clear();
+        self.spent = self.spent.plus(said.spent.unwrap_or_default());
         self.enter(said.index, kind, said.name, gave(Some(&said.result), entry)?);
         Ok(())
     }
 
     fn waiting(&mut self, said: &Waits) {
+        if let Some(attempt) = said.attempt {
+            return self.begin_again(attempt);
+        }
+        let Some(index) = said.index else { return };
+        self.failed.clear();
         let (kind, name) = match (WaitFor::parse(&said.waiting_for), &said.agent) {
-            (Some(WaitFor::Reconcile), _) => return self.asked(said.index, Asked::Yes),
+            (Some(WaitFor::Reconcile), _) => return self.asked(index, Asked::Yes),
             (Some(WaitFor::Human), _) => (CallKind::Answer, "ask"),
             (Some(WaitFor::Child), Some(agent)) => (CallKind::Agent, agent.as_str()),
             _ => (CallKind::Timer, "sleep"),
         };
-        self.enter(said.index, kind, name.to_owned(), Past::Waiting { until: said.until });
+        self.enter(index, kind, name.to_owned(), Past::Waiting { until: said.until });
     }
 
     fn asked(&mut self, index: u32, now: Asked) {
@@ -264,20 +307,50 @@ impl Recorded {
         Ok(())
     }
 
+    /// The next attempt gets what this one has recorded, but for the failures that it ended with: those calls are made
+    /// again. A failure that the agent has gone on after stays as it was, because what it did then was an answer to it.
+    fn begin_again(&mut self, attempt: u32) {
+        self.retries = attempt.saturating_sub(1);
+        for index in std::mem::take(&mut self.failed) {
+            self.calls.remove(&index);
+            self.again.insert(index, attempt);
+        }
+    }
+
+    fn is_repeatable(&self, index: u32) -> bool {
+        let past = self.calls.get(&index).map(|call| &call.past);
+        matches!(past, Some(Past::Executing { effect: Effect::Pure | Effect::Idempotent, .. }))
+    }
+
     fn enter(&mut self, index: u32, kind: CallKind, name: String, past: Past) {
         self.calls.insert(index, Call { kind, name, past });
+    }
+
+    /// A call of a tool under its id. One that is made again in another attempt has another id, and the same key.
+    pub(crate) fn call(&self, index: u32, tool: &str, since: Timestamp) -> Open {
+        match self.again.get(&index) {
+            Some(attempt) => Open::in_attempt(*attempt, index, tool, since),
+            None => Open::new(index, tool, since),
+        }
     }
 
     /// The calls whose `tool_completed` is owed.
     pub(crate) fn open(&self, now: Timestamp) -> Vec<Open> {
         let is_open = |call: &Call| call.kind == CallKind::Tool && matches!(call.past, Past::Executing { .. });
         let executing = self.calls.iter().filter(|(_, call)| is_open(call));
-        executing.map(|(index, call)| Open::new(*index, &call.name, now)).collect()
+        executing.map(|(index, call)| self.call(*index, &call.name, now)).collect()
     }
 }
 
 fn parse<T: DeserializeOwned>(data: &RawJson) -> Result<T, String> {
     serde_json::from_str(data.get()).map_err(|error| error.to_string())
+}
+
+/// What a call cost beside what its tool has reported, as it was counted when it ended.
+fn cost(said: &Completed, entry: &JournalEntry) -> Amounts {
+    let whole = entry.journal.as_ref().filter(|_| said.status == ToolStatus::Ok);
+    let bytes = whole.map(|whole| whole.get().len()).or_else(|| said.result.as_ref().map(events::bytes_of));
+    budget::counted(bytes.unwrap_or(0), Duration::from_secs_f64(said.duration_ms.max(0.0) / 1e3))
 }
 
 /// The whole value: what only the engine sees, where readers see less.
@@ -294,12 +367,15 @@ fn gave(shown: Option<&RawJson>, entry: &JournalEntry) -> Result<Past, String> {
 }
 
 #[cfg(test)]
+mod attempts;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn entry(kind: EventType, data: &Value, journal: Option<Value>) -> JournalEntry {
+    pub(super) fn entry(kind: EventType, data: &Value, journal: Option<Value>) -> JournalEntry {
         let raw = |value: &Value| RawJson::from(serde_json::value::to_raw_value(value).unwrap());
         JournalEntry { kind, data: raw(data), journal: journal.as_ref().map(raw) }
     }
@@ -308,12 +384,12 @@ mod tests {
         Recorded::read(entries).unwrap().calls.remove(&3)
     }
 
-    fn executing(effect: &str) -> JournalEntry {
+    pub(super) fn executing(effect: &str) -> JournalEntry {
         let said = json!({"call_id": "c3", "tool": "pay", "arguments": 1, "effect": effect});
         entry(EventType::ToolExecuting, &said, None)
     }
 
-    fn completed(status: &str, more: &Value, journal: Option<Value>) -> JournalEntry {
+    pub(super) fn completed(status: &str, more: &Value, journal: Option<Value>) -> JournalEntry {
         let mut said = json!({"call_id": "c3", "tool": "pay", "index": 3, "status": status, "duration_ms": 1.0});
         said.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         entry(EventType::ToolCompleted, &said, journal)
@@ -323,7 +399,7 @@ mod tests {
     fn each_end_of_a_tool_is_recorded_as_what_it_was() {
         let hash = PayloadHash::of(b"large");
         let reference = json!({"result": {"$payload": hash.to_string(), "bytes": 5}});
-        let failure = ToolFailure::Timeout { after: std::time::Duration::from_millis(1_500) };
+        let failure = ToolFailure::Timeout { after: Duration::from_millis(1_500) };
         let table = [
             (completed("ok", &json!({"result": 7}), None), Past::Gave(json!(7))),
             (completed("ok", &json!({"result": null}), None), Past::Gave(Value::Null)),

@@ -2,10 +2,22 @@
 
 use std::time::Duration;
 
-use insula_context::{RunId, ThreadId};
+use insula_context::{Ceiling, RunId, ThreadId, Timestamp};
+use insula_infra::ThreadPolicy;
 use serde_json::Value;
 
 /// A run that is handed to the queue.
+///
+/// ```
+/// use std::time::Duration;
+/// use insula_engine::{RunRequest, ThreadPolicy};
+/// use serde_json::json;
+///
+/// let tonight = RunRequest::new("digest", json!({"of": "today"}))
+///     .delay(Duration::from_secs(8 * 3_600))
+///     .policy(ThreadPolicy::Interrupt)
+///     .idempotency_key("digest-2026-03-01");
+/// ```
 #[derive(Debug, Clone)]
 pub struct RunRequest {
     pub(crate) agent: String,
@@ -14,12 +26,37 @@ pub struct RunRequest {
     pub(crate) run: Option<RunId>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotency_key: Option<String>,
+    pub(crate) budget: Ceiling,
+    pub(crate) policy: ThreadPolicy,
+    pub(crate) priority: i16,
+    pub(crate) begin: Begin,
+}
+
+/// When a run may begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Begin {
+    AtOnce,
+    After(Duration),
+    At(Timestamp),
+}
+
+impl Begin {
+    /// Not before this time; nothing when it may begin at once.
+    pub(crate) fn time(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::AtOnce => None,
+            Self::After(delay) => (!delay.is_zero()).then(|| now.plus(delay)),
+            Self::At(time) => (time > now).then_some(time),
+        }
+    }
 }
 
 impl RunRequest {
     /// A run of an agent class, in a thread of its own.
     pub fn new(agent: impl Into<String>, input: Value) -> Self {
-        Self { agent: agent.into(), input, thread: None, run: None, timeout: None, idempotency_key: None }
+        let (thread, run, timeout, idempotency_key, budget, policy, priority) = Default::default();
+        let begin = Begin::AtOnce;
+        Self { agent: agent.into(), input, thread, run, timeout, idempotency_key, budget, policy, priority, begin }
     }
 
     /// In this conversation.
@@ -36,10 +73,17 @@ impl RunRequest {
         self
     }
 
-    /// To have ended within this time from now, its waiting included.
+    /// To have ended within this time, its waiting included: from now on, or from the time before which it may not begin.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// To spend no more than this, its children included. Where its class has a lower budget, that one counts.
+    #[must_use]
+    pub fn budget(mut self, budget: Ceiling) -> Self {
+        self.budget = budget;
         self
     }
 
@@ -47,6 +91,34 @@ impl RunRequest {
     #[must_use]
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// What it does when other runs that were submitted are under way in its thread. It waits for them otherwise.
+    #[must_use]
+    pub fn policy(mut self, policy: ThreadPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Higher ones begin before the user's others that could begin as well; 0 otherwise. It moves nobody else's runs.
+    #[must_use]
+    pub fn priority(mut self, priority: i16) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// To begin no earlier than so long from now. In place of [`RunRequest::at`].
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.begin = Begin::After(delay);
+        self
+    }
+
+    /// To begin no earlier than at this time; one that has passed is now. In place of [`RunRequest::delay`].
+    #[must_use]
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.begin = Begin::At(time);
         self
     }
 }

@@ -16,6 +16,12 @@ pub trait ToolCatalog: Send + Sync {
     fn names(&self, scope: &UserScope) -> Vec<String>;
     /// Whether the user has a permission.
     fn permits(&self, scope: &UserScope, permission: &str) -> bool;
+    /// Whether the user's tool of this name is the user's alone. What such a tool depends on is not what another user's
+    /// tool of the same name depends on, unless both say so.
+    fn is_own(&self, scope: &UserScope, name: &str) -> bool {
+        let (_, _) = (scope, name);
+        false
+    }
 }
 
 /// Tools that are known when the engine is built: some for everybody, some for one user.
@@ -86,6 +92,10 @@ impl ToolCatalog for Tools {
 
     fn permits(&self, scope: &UserScope, permission: &str) -> bool {
         self.grants.get(scope).is_some_and(|granted| granted.contains(permission))
+    }
+
+    fn is_own(&self, scope: &UserScope, name: &str) -> bool {
+        self.own.get(scope).is_some_and(|tools| tools.contains_key(name))
     }
 }
 

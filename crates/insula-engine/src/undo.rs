@@ -113,6 +113,8 @@ async fn one(run: &Arc<RunCore>, index: u32, call: &Undoable) -> Result<(), insu
         error: error.as_deref(),
         duration_ms: events::millis(now.since(begun)),
         undo: true,
+        attempts: 1,
+        spent: None,
     };
     run.journal.add_last(events::event(EventType::ToolCompleted, now, &said));
     run.journal.commit().await

@@ -60,7 +60,7 @@ pub(crate) async fn for_answer(run: &Arc<RunCore>, site: &CallSite, question: Qu
         Some(answer) => (answer, Why::Answered),
         None => (late(run, site.index, &question)?, Why::Expired),
     };
-    let completed = host::completed(run, site, CallKind::Answer, &answer)?;
+    let completed = host::completed(run, site, CallKind::Answer, &answer, None)?;
     let resumed = (resumed(run, site.index, why), None);
     run.journal.add_all(vec![resumed, completed], Some(site.index), |_| {});
     run.step_recorded();
@@ -175,7 +175,7 @@ pub(crate) async fn until(run: &Arc<RunCore>, site: &CallSite, until: Timestamp)
         tokio::time::sleep(until.since(run.now())).await;
         pause.is_over();
     }
-    let completed = host::completed(run, site, CallKind::Timer, &Value::Bool(true))?;
+    let completed = host::completed(run, site, CallKind::Timer, &Value::Bool(true), None)?;
     run.journal.add_all(vec![(resumed(run, site.index, Why::Timer), None), completed], None, |_| {});
     run.step_recorded();
     Ok(())

@@ -48,6 +48,12 @@ pub trait RedisManager: Send + Sync {
     /// When the cache does not answer, or the key holds a plain value.
     async fn range(&self, scope: &UserScope, key: &str, start: usize, count: usize) -> Result<Vec<Bytes>, Error>;
 
+    /// Removes everything of this user: the user was deleted.
+    ///
+    /// # Errors
+    /// When the cache does not answer.
+    async fn clear(&self, scope: &UserScope) -> Result<(), Error>;
+
     /// Tells this user's subscribers of a channel. Nobody listening is not an error; nothing is kept.
     ///
     /// # Errors

@@ -15,6 +15,13 @@ pub trait DatabaseSessionManager: Send + Sync {
     /// [`Error::Timeout`] when no connection became free, [`Error::Database`] when the database cannot be used.
     async fn open(&self, scope: &UserScope) -> Result<Box<dyn DatabaseSession>, Error>;
 
+    /// Deletes this owner's database with everything in it: the user was deleted. A session that is open meanwhile ends
+    /// with the tables that it sees, and nothing of it is kept. A later session finds an empty database.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when it cannot be deleted.
+    async fn forget_user(&self, scope: &UserScope) -> Result<(), Error>;
+
     /// How many sessions are open now, over all owners.
     fn open_sessions(&self) -> usize;
 }

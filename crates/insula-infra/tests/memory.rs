@@ -7,6 +7,16 @@ use insula_infra::{
     conformance::{self, ManualClock, Rule, Subject, leaky::leaky, mutants},
 };
 
+/// Stories that the properties of the queue are tried with.
+const CASES: u32 = 400;
+
+/// Whether what comes at one instant of the clock is handed out in the order in which it came.
+const TELLS_ARRIVALS: bool = true;
+
+async fn subject() -> Subject {
+    memory().await
+}
+
 async fn memory() -> Subject {
     let clock = Arc::new(ManualClock::new());
     Subject::new(MemoryBackend::with(clock.clone()).into_backend(), clock)

@@ -1,8 +1,9 @@
 //! One agent class: what it is called, what it needs, and how an instance of it is made.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use insula_agent::Agent;
+use insula_agent::{Agent, RetryPolicy};
+use insula_context::Ceiling;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -41,6 +42,16 @@ pub type Capability = String;
 
 type Constructor = Arc<dyn Fn() -> Box<dyn Agent> + Send + Sync>;
 
+/// How much of one class each user may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClassLimits {
+    /// Running runs of the class; more wait in the order in which they came. Children run under their parent's turn and
+    /// are not counted.
+    pub running: Option<usize>,
+    /// How long a run of the class may take, its waiting for a turn included.
+    pub timeout: Option<Duration>,
+}
+
 /// An agent class. Instances are made from it, one for each run; they are never reused.
 #[derive(Clone)]
 pub struct AgentClass {
@@ -52,6 +63,9 @@ pub struct AgentClass {
     pub(crate) output: Option<Value>,
     pub(crate) config: Option<Value>,
     pub(crate) capabilities: BTreeSet<Capability>,
+    retry: Option<RetryPolicy>,
+    budget: Ceiling,
+    limits: ClassLimits,
     constructor: Constructor,
 }
 
@@ -71,6 +85,9 @@ impl AgentClass {
             output: None,
             config: None,
             capabilities: BTreeSet::new(),
+            retry: None,
+            budget: Ceiling::default(),
+            limits: ClassLimits::default(),
             constructor: Arc::new(move || Box::new(construct())),
         }
     }
@@ -127,6 +144,42 @@ impl AgentClass {
     pub fn capability(mut self, capability: impl Into<Capability>) -> Self {
         self.capabilities.insert(capability.into());
         self
+    }
+
+    /// A run that fails with an error of this policy begins again from the top. What it has finished is not done again.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = Some(policy);
+        self
+    }
+
+    /// What a run of the class may spend, its children included. Where a run's own budget is lower, that one counts.
+    #[must_use]
+    pub fn budget(mut self, budget: Ceiling) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// How much of the class each user may have.
+    #[must_use]
+    pub fn limits(mut self, limits: ClassLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// When a run that failed begins again.
+    pub fn retry_policy(&self) -> Option<&RetryPolicy> {
+        self.retry.as_ref()
+    }
+
+    /// What a run may spend.
+    pub fn run_budget(&self) -> Ceiling {
+        self.budget
+    }
+
+    /// How much of the class each user may have.
+    pub fn class_limits(&self) -> ClassLimits {
+        self.limits
     }
 
     /// The name.

@@ -20,7 +20,7 @@ mod error;
 mod registry;
 mod schema;
 
-pub use class::{AgentClass, Capability, Dependency};
+pub use class::{AgentClass, Capability, ClassLimits, Dependency};
 pub use error::{Error, Fault};
 pub use registry::{AgentClassRegistry, RegistryBuilder};
 pub use schema::violations_of;

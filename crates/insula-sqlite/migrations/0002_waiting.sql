@@ -5,7 +5,7 @@
 
 -- What an owner has at the moment, so that nobody looks for what is not there.
 ALTER TABLE owners ADD COLUMN weight   INTEGER NOT NULL DEFAULT 1; -- runs that are claimed in a turn
-ALTER TABLE owners ADD COLUMN queued   INTEGER NOT NULL DEFAULT 0; -- submitted runs that were never claimed
+ALTER TABLE owners ADD COLUMN queued   INTEGER NOT NULL DEFAULT 0; -- submitted runs with in_turn that were never claimed
 ALTER TABLE owners ADD COLUMN ahead    INTEGER NOT NULL DEFAULT 0; -- rows in ahead
 ALTER TABLE owners ADD COLUMN reserved INTEGER NOT NULL DEFAULT 0; -- rows in reservations
 
@@ -60,7 +60,6 @@ INSERT INTO runs_2 SELECT run_no, owner_no, run_id, thread_no, prev_of_owner, pr
     result FROM runs;
 DROP TABLE runs;
 ALTER TABLE runs_2 RENAME TO runs;
-UPDATE owners SET queued = (SELECT count(*) FROM runs r WHERE r.owner_no = owners.owner_no AND r.token = 0);
 
 CREATE UNIQUE INDEX runs_by_key ON runs (owner_no, idempotency) WHERE idempotency IS NOT NULL;
 -- A run is in none of these once it has ended: finding work costs the same after a hundred thousand runs as after one.
@@ -126,6 +125,7 @@ CREATE TABLE accounts (
     tenant_id TEXT NOT NULL,
     user_id   TEXT NOT NULL,
     ends_at   INTEGER NOT NULL,
+    window    INTEGER NOT NULL, -- how long the next one is
     spent     TEXT NOT NULL,
     reserved  TEXT NOT NULL,
     PRIMARY KEY (tenant_id, user_id)

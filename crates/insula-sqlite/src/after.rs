@@ -56,12 +56,12 @@ fn give_turn(tx: &Tx<'_>, thread: i64, now: Timestamp) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether one of the children that this change waits for has ended.
+/// Whether one of the children that this change waits for has ended. One that is not there any more has.
 pub(crate) fn has_ended_child(tx: &Tx<'_>, owner: i64, change: &RunChange) -> rusqlite::Result<bool> {
-    const ENDED: &str = "SELECT 1 FROM runs WHERE owner_no = ?1 AND run_id = ?2 AND place IS NULL";
+    const OPEN: &str = "SELECT 1 FROM runs WHERE owner_no = ?1 AND run_id = ?2 AND place IS NOT NULL";
     let RunChange::Waiting { children, .. } = change else { return Ok(false) };
     for child in children {
-        if tx.connection.prepare_cached(ENDED)?.exists(params![owner, child.as_str()])? {
+        if !tx.connection.prepare_cached(OPEN)?.exists(params![owner, child.as_str()])? {
             return Ok(true);
         }
     }

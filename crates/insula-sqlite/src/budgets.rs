@@ -34,35 +34,44 @@ impl Budgets for Store {
 /// How an account is stored. What was spent in a window that has ended counts for nothing.
 #[derive(Debug, Default)]
 struct Account {
+    /// When its window ends, and how long the next one is.
     ends_at: i64,
+    window: i64,
     spent: Amounts,
     reserved: Amounts,
 }
 
 impl Account {
     fn find(connection: &Connection, scope: &UserScope, holder: Holder) -> rusqlite::Result<Option<Self>> {
-        const FIND: &str = "SELECT ends_at, spent, reserved FROM accounts WHERE tenant_id = ?1 AND user_id = ?2";
-        let read =
-            |row: &Row<'_>| Ok(Self { ends_at: row.get(0)?, spent: amounts(row, 1)?, reserved: amounts(row, 2)? });
+        const FIND: &str =
+            "SELECT ends_at, spent, reserved, window FROM accounts WHERE tenant_id = ?1 AND user_id = ?2";
+        let read = |row: &Row<'_>| {
+            Ok(Self { ends_at: row.get(0)?, spent: amounts(row, 1)?, reserved: amounts(row, 2)?, window: row.get(3)? })
+        };
         connection.prepare_cached(FIND)?.query_row(key(scope, holder), read).optional()
     }
 
     fn keep(&self, tx: &Tx<'_>, scope: &UserScope, holder: Holder) -> rusqlite::Result<()> {
-        const KEEP: &str = "INSERT INTO accounts (tenant_id, user_id, ends_at, spent, reserved)
-            VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
-            SET ends_at = excluded.ends_at, spent = excluded.spent, reserved = excluded.reserved";
+        const KEEP: &str = "INSERT INTO accounts (tenant_id, user_id, ends_at, spent, reserved, window)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET ends_at = excluded.ends_at,
+            window = excluded.window, spent = excluded.spent, reserved = excluded.reserved";
         let (tenant, user) = key(scope, holder);
-        let row = params![tenant, user, self.ends_at, text(&self.spent)?, text(&self.reserved)?];
+        let row = params![tenant, user, self.ends_at, text(&self.spent)?, text(&self.reserved)?, self.window];
         tx.connection.prepare_cached(KEEP)?.execute(row).map(|_| ())
     }
 
     /// The account of an allowance in the window of `now`.
     fn in_window(connection: &Connection, scope: &UserScope, of: &Allowance, now: Timestamp) -> rusqlite::Result<Self> {
         let account = Self::find(connection, scope, of.holder)?.unwrap_or_default();
-        if account.ends_at > now.as_micros() {
-            return Ok(account);
+        Ok(account.renewed(i64::try_from(of.window.as_micros()).unwrap_or(i64::MAX), now))
+    }
+
+    /// In the next window if this one has ended. What is reserved goes on.
+    fn renewed(self, window: i64, now: Timestamp) -> Self {
+        if self.ends_at > now.as_micros() {
+            return self;
         }
-        Ok(Self { ends_at: now.plus(of.window).as_micros(), spent: Amounts::default(), ..account })
+        Self { ends_at: now.as_micros().saturating_add(window), window, spent: Amounts::default(), ..self }
     }
 }
 
@@ -114,8 +123,7 @@ fn reserve(tx: &mut Tx<'_>, scope: &UserScope, wish: &Reservation, now: Timestam
     Ok(Reserved::Granted)
 }
 
-/// What calls have cost takes the place of what they had reserved. Without a reservation it counts for the accounts that
-/// there are.
+/// What calls have cost takes the place of what they had reserved, if they had.
 pub(crate) fn settle(tx: &mut Tx<'_>, header: &RunHeader, spent: &[Spent], now: Timestamp) -> rusqlite::Result<()> {
     const TAKE: &str = "DELETE FROM reservations WHERE owner_no = ?1 AND run_id = ?2 AND place = ?3
         RETURNING of_tenant, of_user, amounts";
@@ -129,8 +137,7 @@ pub(crate) fn settle(tx: &mut Tx<'_>, header: &RunHeader, spent: &[Spent], now: 
             _ => tx.connection.prepare_cached(TAKE)?.query_row(key, Taken::read).optional()?,
         };
         owner.reserved -= i64::from(taken.is_some());
-        let taken = taken.unwrap_or(Taken { of_tenant: true, of_user: true, amounts: Amounts::default() });
-        taken.leave(tx, scope, Some((amounts, now)))?;
+        taken.unwrap_or_default().leave(tx, scope, Some((amounts, now)))?;
     }
     if owner.reserved == before { Ok(()) } else { tx.set_owner(scope, owner) }
 }
@@ -153,6 +160,7 @@ pub(crate) fn give_back(tx: &mut Tx<'_>, scope: &UserScope, run: Option<&RunId>)
 }
 
 /// A reservation that was taken out of its table.
+#[derive(Debug, Default)]
 struct Taken {
     of_tenant: bool,
     of_user: bool,
@@ -164,28 +172,22 @@ impl Taken {
         Ok(Self { of_tenant: row.get(0)?, of_user: row.get(1)?, amounts: amounts(row, 2)? })
     }
 
-    /// Takes it out of its accounts, and puts in what was spent instead.
+    /// Takes it out of the accounts that it is in, and adds what was spent to every account that is open.
     fn leave(&self, tx: &Tx<'_>, scope: &UserScope, spent: Option<(&Amounts, Timestamp)>) -> rusqlite::Result<()> {
-        for (holder, is_of) in [(Holder::Tenant, self.of_tenant), (Holder::User, self.of_user)] {
-            let found = if is_of { Account::find(tx.connection, scope, holder)? } else { None };
+        for (holder, is_in) in [(Holder::Tenant, self.of_tenant), (Holder::User, self.of_user)] {
+            let found = if is_in || spent.is_some() { Account::find(tx.connection, scope, holder)? } else { None };
             let Some(mut account) = found else { continue };
-            account.reserved = minus(account.reserved, self.amounts);
-            if let Some((spent, _)) = spent.filter(|(_, now)| account.ends_at > now.as_micros()) {
+            if is_in {
+                account.reserved = account.reserved.minus(self.amounts);
+            }
+            if let Some((spent, now)) = spent {
+                let window = account.window;
+                account = account.renewed(window, now);
                 account.spent = account.spent.plus(*spent);
             }
             account.keep(tx, scope, holder)?;
         }
         Ok(())
-    }
-}
-
-fn minus(from: Amounts, taken: Amounts) -> Amounts {
-    Amounts {
-        tokens: from.tokens.saturating_sub(taken.tokens),
-        money: from.money.saturating_sub(taken.money),
-        tool_calls: from.tool_calls.saturating_sub(taken.tool_calls),
-        bytes: from.bytes.saturating_sub(taken.bytes),
-        millis: from.millis.saturating_sub(taken.millis),
     }
 }
 

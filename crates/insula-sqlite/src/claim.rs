@@ -124,7 +124,7 @@ fn held_of(connection: &Connection, owner: i64, per_owner: usize) -> rusqlite::R
 const HELD: &str = concat!(
     "SELECT ",
     run_columns!(),
-    ", r.token, r.deadline, o.tenant_id, o.user_id, r.options, r.answered
+    ", r.token, r.deadline, o.tenant_id, o.user_id, r.options, r.answered, r.in_turn
      FROM runs r JOIN threads t ON t.thread_no = r.thread_no JOIN owners o ON o.owner_no = r.owner_no WHERE r.run_no = ?1"
 );
 
@@ -144,7 +144,7 @@ fn hold(tx: &mut Tx<'_>, run: i64, worker: &WorkerId, (now, until): (Timestamp, 
         0 => Vec::new(),
         _ => questions::answers(tx.connection, run, tx.file)?,
     };
-    if lease.token == 1 {
+    if lease.token == 1 && row.get(RUN_COLUMNS + 6)? {
         leave_queue(tx, &scope)?;
     }
     Ok(Claimed { lease, run: record, deadline, options, answers, now })

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     idle: Mutex<VecDeque<Door>>,
     keep: usize,
     open: AtomicUsize,
+    /// How many files were deleted. Held while one is, so that nobody opens half of it.
+    deleted: RwLock<u64>,
 }
 
 /// A connection to one user's file.
@@ -71,6 +73,8 @@ pub(crate) struct Door {
     pub(crate) switches: Switches,
     pub(crate) file: File,
     pub(crate) path: PathBuf,
+    /// How many files had been deleted when it was opened.
+    deleted: u64,
 }
 
 impl Databases {
@@ -85,6 +89,7 @@ impl Databases {
             idle: Mutex::default(),
             keep: limits.sessions,
             open: AtomicUsize::new(0),
+            deleted: RwLock::new(0),
         }))
     }
 }
@@ -97,6 +102,11 @@ impl DatabaseSessionManager for Databases {
         let (inner, scope) = (Arc::clone(&self.0), scope.clone());
         let door = blocking("open a database session", move || inner.begin(&scope)).await??;
         Ok(Box::new(Session::new(door, count, place)))
+    }
+
+    async fn forget_user(&self, scope: &UserScope) -> Result<(), Error> {
+        let (inner, scope) = (Arc::clone(&self.0), scope.clone());
+        blocking("delete a database", move || inner.delete(&scope)).await?
     }
 
     fn open_sessions(&self) -> usize {
@@ -132,7 +142,9 @@ impl Inner {
         const TEMPORARY: &str = "SELECT count(*) FROM temp.sqlite_schema";
         door.switches.revive();
         let temporary = door.connection.query_row(TEMPORARY, [], |row| row.get::<_, u64>(0));
-        if !door.connection.is_autocommit() || temporary != Ok(0) {
+        let deleted = self.deleted.read().unwrap_or_else(PoisonError::into_inner);
+        // Its file may be one of those that are gone.
+        if !door.connection.is_autocommit() || temporary != Ok(0) || door.deleted != *deleted {
             return;
         }
         let mut idle = self.idle();
@@ -142,14 +154,36 @@ impl Inner {
         drop(oldest);
     }
 
+    /// Deletes a user's file. A connection that is still open keeps what it has until it is closed, and is not used again.
+    fn delete(&self, scope: &UserScope) -> Result<(), Error> {
+        let mut deleted = self.deleted.write().unwrap_or_else(PoisonError::into_inner);
+        *deleted += 1;
+        self.idle().retain(|door| door.scope != *scope);
+        let path = self.folder.join(file_name(scope));
+        for end in ["", "-wal", "-shm"] {
+            let mut name = path.clone().into_os_string();
+            name.push(end);
+            match std::fs::remove_file(&name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let problem = "it cannot be deleted: give this user write access to its folder".to_owned();
+                    let file = File::new(&path).name().to_owned();
+                    return Err(Error::Database { file, problem, source: Some(Arc::new(error)) });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn connect(&self, scope: &UserScope) -> Result<Door, Error> {
+        let deleted = self.deleted.read().unwrap_or_else(PoisonError::into_inner);
         let shown = self.folder.join(file_name(scope));
         let file = File::new(&shown);
         make_folder(&self.folder, &file)?;
         connect::prepare_file(&shown, &file)?;
         let switches = Switches::default();
         let connection = self.set_up(&shown, &switches).map_err(|error| file.opening(error))?;
-        Ok(Door { scope: scope.clone(), connection, switches, file, path: shown })
+        Ok(Door { scope: scope.clone(), connection, switches, file, path: shown, deleted: *deleted })
     }
 
     fn set_up(&self, path: &Path, switches: &Switches) -> rusqlite::Result<Connection> {

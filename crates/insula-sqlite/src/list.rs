@@ -115,8 +115,8 @@ impl List<'_> {
 
     fn passes(&self, run: &RunRecord) -> bool {
         self.filter.status.is_none_or(|status| status == run.status)
-            && self.filter.thread.as_ref().is_none_or(|thread| *thread == run.header.thread)
             && self.filter.parent.as_ref().is_none_or(|parent| Some(parent) == run.header.parent.as_ref())
+            && self.filter.thread.as_ref().is_none_or(|thread| *thread == run.header.thread)
             && self.filter.agent.as_ref().is_none_or(|agent| **agent == *run.header.agent)
     }
 

@@ -69,10 +69,12 @@ fn enqueue(tx: &mut Tx<'_>, new: &NewRun, key: Option<&str>, now: Timestamp) -> 
         ahead::fulfil(tx, &mut owner, &new.header.run)?;
     }
     thread.last_run = number;
-    (owner.weight, owner.queued) = (i64::from(new.weight.max(1)), owner.queued + 1);
+    (owner.weight, owner.queued) = (i64::from(new.weight.max(1)), owner.queued + i64::from(in_turn));
     thread.keep(tx, owner, new)?;
     payloads::keep(tx, owner.number, number, new.payload.as_slice())?;
-    make_way(tx, new, &before, now)?;
+    if wish.is_none() {
+        make_way(tx, new, &before, now)?;
+    }
     Ok(())
 }
 
@@ -91,17 +93,20 @@ fn refuse(tx: &Tx<'_>, new: &NewRun, owner: &Owner, before: &[i64]) -> Result<()
     let header = &new.header;
     let full = new.most_queued.filter(|most| i64::try_from(*most).is_ok_and(|most| owner.queued >= most));
     let busy = before.first().filter(|_| new.policy == Some(ThreadPolicy::Reject));
-    let is_refused = full.is_some() || busy.is_some();
-    if is_refused && tx.connection.prepare_cached(EXISTS)?.exists(params![owner.number, header.run.as_str()])? {
+    if full.is_none() && busy.is_none() {
+        return Ok(());
+    }
+    if tx.connection.prepare_cached(EXISTS)?.exists(params![owner.number, header.run.as_str()])? {
         return Err(Error::RunExists { run: header.run.clone() }.into());
     }
-    if let Some(number) = busy {
-        let id = tx.connection.prepare_cached(ID)?.query_row([number], |row| row.get::<_, String>(0)).optional()?;
-        let run = id.and_then(|id| RunId::new(id).ok());
-        let run = run.ok_or_else(|| tx.file.corrupt(format!("run number {number}"), "its id is damaged"))?;
-        return Err(Error::ThreadBusy { thread: header.thread.clone(), run }.into());
+    if let Some(limit) = full {
+        return Err(Error::QueueFull { limit }.into());
     }
-    full.map_or(Ok(()), |limit| Err(Error::QueueFull { limit }.into()))
+    let Some(number) = busy else { return Ok(()) };
+    let id = tx.connection.prepare_cached(ID)?.query_row([number], |row| row.get::<_, String>(0)).optional()?;
+    let run = id.and_then(|id| RunId::new(id).ok());
+    let run = run.ok_or_else(|| tx.file.corrupt(format!("run number {number}"), "its id is damaged"))?;
+    Err(Error::ThreadBusy { thread: header.thread.clone(), run }.into())
 }
 
 /// Asks those before it to stop, if its policy says so.
@@ -111,7 +116,7 @@ fn make_way(tx: &Tx<'_>, new: &NewRun, before: &[i64], now: Timestamp) -> rusqli
     if !is_rollback && new.policy != Some(ThreadPolicy::Interrupt) {
         return Ok(());
     }
-    let reason = CancelReason::new("policy", format!("run {} takes its place", new.header.run));
+    let reason = CancelReason::new("policy", format!("run {} took its place in the thread", new.header.run));
     for run in before {
         cancel::ask(tx, *run, &reason, now)?;
         if is_rollback {

@@ -6,8 +6,12 @@
 mod configuration;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/keeping.rs"]
+mod keeping;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/queueing.rs"]
+mod queueing;
 #[path = "cli/running.rs"]
 mod running;
 #[path = "cli/stopping.rs"]

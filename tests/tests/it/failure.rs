@@ -37,6 +37,9 @@ impl RedisManager for Down {
     async fn delete(&self, _: &UserScope, _: &str) -> Result<bool, InfraError> {
         down("cache")
     }
+    async fn clear(&self, _: &UserScope) -> Result<(), InfraError> {
+        down("cache")
+    }
     async fn increment(&self, _: &UserScope, _: &str, _: i64) -> Result<i64, InfraError> {
         down("cache")
     }
@@ -57,6 +60,9 @@ impl RedisManager for Down {
 #[async_trait]
 impl DatabaseSessionManager for Down {
     async fn open(&self, _: &UserScope) -> Result<Box<dyn DatabaseSession>, InfraError> {
+        down("database")
+    }
+    async fn forget_user(&self, _: &UserScope) -> Result<(), InfraError> {
         down("database")
     }
     fn open_sessions(&self) -> usize {

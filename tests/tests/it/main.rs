@@ -8,6 +8,7 @@
 
 mod support;
 
+mod archive;
 mod cli;
 mod context;
 mod cost;
@@ -18,7 +19,9 @@ mod example;
 mod factory;
 mod failure;
 mod isolation;
+mod limits;
 mod pipelines;
+mod queue;
 mod registry;
 mod storage;
 mod tools;

@@ -1,19 +1,29 @@
 //! The commands, one module each.
 
 mod agents;
+mod answer;
+mod archive;
+mod cancel;
 mod config;
 mod demo;
 mod doctor;
+mod inbox;
+mod keeping;
 mod migrate;
 mod run;
 mod runs;
+mod schedule;
+mod submit;
 mod tail;
+mod work;
+
+use insula_context::{RunId, UserScope};
 
 use crate::{
     cli::{Cli, Command},
     config::Settings,
     environment::Environment,
-    exit::Stop,
+    exit::{Kind, Stop},
     logging,
     output::Output,
 };
@@ -22,6 +32,15 @@ use crate::{
 pub(crate) struct Desk<'a> {
     pub output: &'a Output,
     pub settings: Settings,
+}
+
+/// What is said where a run waits for somebody: whether anybody works on the queue now is not known here.
+const PICKED_UP: &str = "whoever works on the queue picks it up: `insula work`";
+
+/// There is no such run, or it is somebody else's.
+fn absent(scope: &UserScope, run: &RunId) -> Stop {
+    Stop::new(Kind::NotFound, format!("{scope} has no run {run}"))
+        .advise("`insula runs` lists them; --user and --tenant say whose, --data-dir where")
 }
 
 /// Does what was asked for.
@@ -43,6 +62,19 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         Command::Agents { name } => agents::agents(&desk, name.as_deref()),
         Command::Runs(args) => runs::runs(&desk, args).await,
         Command::Tail(args) => tail::tail(&desk, args).await,
+        Command::Export(args) => archive::export(&desk, args).await,
+        Command::Import(args) => archive::import(&desk, args).await,
+        Command::Replay(args) => archive::replay(&desk, args).await,
+        Command::Retry(args) => Box::pin(keeping::retry(&desk, args)).await,
+        Command::Fork(args) => keeping::fork(&desk, args).await,
+        Command::Threads(args) => keeping::threads(&desk, args).await,
+        Command::Delete(command) => keeping::delete(&desk, command).await,
+        Command::Submit(args) => submit::submit(&desk, args).await,
+        Command::Work(args) => work::work(&desk, args).await,
+        Command::Cancel(args) => cancel::cancel(&desk, args).await,
+        Command::Inbox(args) => inbox::inbox(&desk, args).await,
+        Command::Answer(args) => answer::answer(&desk, args).await,
+        Command::Schedule(command) => schedule::schedule(&desk, command).await,
         Command::Doctor => doctor::doctor(&desk).await,
         Command::Config => config::config(&desk),
         Command::Migrate { check } => migrate::migrate(&desk, check),

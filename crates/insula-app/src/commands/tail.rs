@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use insula_context::{RunId, UserScope};
+use insula_context::RunId;
 use insula_engine::{EventStream, StreamItem};
 use insula_infra::{Backend, RunRecord};
 use serde_json::json;
 
-use super::Desk;
+use super::{Desk, absent};
 use crate::{
     board::Board,
     cli::TailArgs,
@@ -33,11 +33,6 @@ pub(super) async fn tail(desk: &Desk<'_>, args: TailArgs) -> Result<(), Stop> {
         // There is nothing to cancel: whoever reads has read enough.
         () = interrupt.asked() => Err(Stop::silently(Kind::Interrupted)),
     }
-}
-
-fn absent(scope: &UserScope, run: &RunId) -> Stop {
-    Stop::new(Kind::NotFound, format!("{scope} has no run {run}"))
-        .advise("`insula runs` lists them; --user and --tenant say whose, --data-dir where")
 }
 
 struct Reader<'a> {

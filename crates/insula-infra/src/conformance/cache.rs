@@ -57,6 +57,22 @@ pub async fn deletes_the_value_of_its_owner_only(subject: Subject) {
     assert_eq!(get(&subject, &subject.ada(), "k").await.as_deref(), Some("hers"));
 }
 
+/// Clearing takes everything of its owner, and nothing of anybody else.
+pub async fn clears_the_values_of_their_owner_only(subject: Subject) {
+    let everybody = [[subject.ada()].as_slice(), &subject.others()].concat();
+    for user in &everybody {
+        set(&subject, user, "k", "v", None).await;
+        push(&subject, user, "entry").await;
+    }
+    subject.cache().clear(&subject.ada()).await.expect("the cache answers");
+    assert_eq!(get(&subject, &subject.ada(), "k").await, None);
+    assert!(range(&subject, &subject.ada(), 0, 9).await.is_empty());
+    for other in subject.others() {
+        assert_eq!(get(&subject, &other, "k").await.as_deref(), Some("v"), "{other} lost a value");
+        assert_eq!(range(&subject, &other, 0, 9).await, ["entry"], "{other} lost a list");
+    }
+}
+
 /// Each user counts alone.
 pub async fn counts_for_each_user_alone(subject: Subject) {
     add(&subject, &subject.ada(), 5).await;

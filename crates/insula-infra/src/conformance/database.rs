@@ -48,6 +48,26 @@ async fn none_open(subject: &Subject) {
     soon("the end of every session", closed).await;
 }
 
+/// A forgotten database is empty for its owner, also for whoever had a session open, and there for everybody else.
+pub async fn forgets_the_database_of_its_owner_only(subject: Subject) {
+    let ada = subject.ada();
+    prepare(&subject, &ada, "hers").await;
+    for other in subject.others() {
+        prepare(&subject, &other, "theirs").await;
+    }
+    let open = open(&subject, &ada).await;
+    subject.database().forget_user(&ada).await.expect("a database is forgotten");
+    open.commit().await.expect("an open session ends");
+    prepare(&subject, &ada, "anew").await;
+    assert_eq!(bodies(&subject, &ada).await, ["anew"]);
+    for other in subject.others() {
+        assert_eq!(bodies(&subject, &other).await, ["theirs"], "{other}");
+        subject.database().forget_user(&other).await.expect("a database is forgotten");
+        subject.database().forget_user(&other).await.expect("twice is once");
+    }
+    assert_eq!(bodies(&subject, &ada).await, ["anew"]);
+}
+
 /// Two users' same table are two tables.
 pub async fn keeps_the_same_table_of_two_users_apart(subject: Subject) {
     prepare(&subject, &subject.ada(), "hers").await;

@@ -174,9 +174,21 @@ pub async fn reads_one_run_of_a_fork(subject: Subject) {
     subject.start(&ada, "t", "first").await.say(&[1, 2]).await;
     forked(&subject, &ada, ("t", 3), "fork").await;
     subject.start(&ada, "fork", "second").await.say(&[5]).await;
-    let page = subject.backend.log.run_events(&ada, &run("second"), 0, 99).await.expect("the log answers").unwrap();
+    let page = subject
+        .backend
+        .log
+        .run_events(&ada, &run("second"), 0, 99)
+        .await
+        .expect("the log answers")
+        .expect("it is there");
     assert_eq!((seqs(&page.events), page.oldest, page.head), (vec![4, 5], 1, 5));
-    let page = subject.backend.log.run_events(&ada, &run("first"), 0, 99).await.expect("the log answers").unwrap();
+    let page = subject
+        .backend
+        .log
+        .run_events(&ada, &run("first"), 0, 99)
+        .await
+        .expect("the log answers")
+        .expect("it is there");
     assert_eq!((seqs(&page.events), page.head), (vec![1, 2, 3], 3));
 }
 
@@ -275,12 +287,18 @@ pub async fn deletes_everything_of_a_user(subject: Subject) {
     subject.pass(1_000);
     assert!(subject.claim("w", 9).await.is_empty(), "a deleted run was handed out");
     assert!(thread_names(&subject, &ada).await.is_empty());
-    let runs = subject.backend.runs.runs(&ada, &RunFilter::default(), &PageRequest::default()).await.unwrap();
-    let questions = subject.backend.inbox.questions(&ada, None, &PageRequest::default()).await.unwrap();
-    let schedules = subject.backend.schedules.schedules(&ada).await.unwrap();
+    let runs = subject
+        .backend
+        .runs
+        .runs(&ada, &RunFilter::default(), &PageRequest::default())
+        .await
+        .expect("the store answers");
+    let questions =
+        subject.backend.inbox.questions(&ada, None, &PageRequest::default()).await.expect("the store answers");
+    let schedules = subject.backend.schedules.schedules(&ada).await.expect("the store answers");
     assert_eq!((runs.items.len(), questions.items.len(), schedules.len()), (0, 0, 0));
-    assert!(subject.backend.queue.due_schedules(9).await.unwrap().0.is_empty());
-    assert!(subject.backend.state.get(&ada, &key).await.unwrap().is_none());
+    assert!(subject.backend.queue.due_schedules(9).await.expect("the store answers").0.is_empty());
+    assert!(subject.backend.state.get(&ada, &key).await.expect("the store answers").is_none());
     subject.line_up(&ada, "t", "held").await;
     assert_eq!(subject.claim_names("w", 9).await, ["held"], "the user may come back");
 }

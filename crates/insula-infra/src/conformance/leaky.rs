@@ -261,6 +261,10 @@ impl RedisManager for LeakyCache {
         self.inner.delete(&self.everyone, key).await
     }
 
+    async fn clear(&self, _: &UserScope) -> Result<(), Error> {
+        self.inner.clear(&self.everyone).await
+    }
+
     async fn increment(&self, _: &UserScope, key: &str, by: i64) -> Result<i64, Error> {
         self.inner.increment(&self.everyone, key, by).await
     }
@@ -291,6 +295,10 @@ struct LeakyDatabase {
 impl DatabaseSessionManager for LeakyDatabase {
     async fn open(&self, _: &UserScope) -> Result<Box<dyn DatabaseSession>, Error> {
         self.inner.open(&self.everyone).await
+    }
+
+    async fn forget_user(&self, _: &UserScope) -> Result<(), Error> {
+        self.inner.forget_user(&self.everyone).await
     }
 
     fn open_sessions(&self) -> usize {

@@ -300,6 +300,7 @@ macro_rules! conformance_rules {
                 hides_values_from_other_users
                 sets_the_value_of_its_owner_only
                 deletes_the_value_of_its_owner_only
+                clears_the_values_of_their_owner_only
                 counts_for_each_user_alone
                 keeps_lists_of_two_users_apart
                 publishes_to_its_owner_only
@@ -357,6 +358,7 @@ macro_rules! conformance_rules {
         $crate::$then! { database [$($with)*]
             isolation {
                 keeps_the_same_table_of_two_users_apart
+                forgets_the_database_of_its_owner_only
                 hides_tables_from_other_users
             }
             others {

@@ -185,18 +185,20 @@ pub async fn refuses_a_cursor_that_is_none(subject: Subject) {
     assert!(matches!(threads, Err(Error::InvalidCursor { .. })), "{threads:?}");
 }
 
-/// Filters by thread, status and agent, alone and together.
+/// Filters by thread, status, agent and parent, alone and together.
 pub async fn lists_what_a_filter_lets_through(subject: Subject) {
     let ada = subject.ada();
     subject.start(&ada, "t", "t-running").await;
     subject.start(&ada, "t", "t-ended").await.end().await;
     subject.start(&ada, "u", "u-ended").await.end().await;
+    subject.start_child(&ada, "u", "child", "t-ended").await;
     let (thread, status) = (Some(thread("t")), Some(RunStatus::Completed));
     let agent = |name: &str| Some(name.to_owned());
-    let cases: [(RunFilter, &[&str]); 5] = [
+    let cases: [(RunFilter, &[&str]); 6] = [
         (RunFilter { thread: thread.clone(), ..RunFilter::default() }, &["t-ended", "t-running"]),
         (RunFilter { status, ..RunFilter::default() }, &["u-ended", "t-ended"]),
         (RunFilter { thread, status, agent: agent("echo"), parent: None }, &["t-ended"]),
+        (RunFilter { parent: Some(run("t-ended")), ..RunFilter::default() }, &["child"]),
         (RunFilter { agent: agent("another"), ..RunFilter::default() }, &[]),
         (RunFilter { status: Some(RunStatus::Waiting), ..RunFilter::default() }, &[]),
     ];

@@ -119,7 +119,10 @@ pub async fn says_what_a_run_waits_for(subject: Subject) {
         assert_eq!((claimed.run.status, claimed.run.waits_for), (RunStatus::Waiting, Some(reason)));
         writer.go_on().await;
         assert_eq!(subject.record(&ada, &id).await.waits_for, None);
-        writer.write(Vec::new(), Some(RunChange::Waiting { reason, until: None, children: Vec::new() })).await.unwrap();
+        writer
+            .write(Vec::new(), Some(RunChange::Waiting { reason, until: None, children: Vec::new() }))
+            .await
+            .expect("the store answers");
         subject.backend.runs.request_cancel(&ada, &run(&id), stop("enough")).await.expect("the store answers");
         let (mut writer, _) = subject.claim_one("w").await;
         writer.obey(stop("enough")).await;

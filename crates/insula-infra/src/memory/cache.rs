@@ -102,6 +102,11 @@ impl RedisManager for Cache {
         Ok(self.change(scope, |cache| cache.remove(key)))
     }
 
+    async fn clear(&self, scope: &UserScope) -> Result<(), Error> {
+        self.shards.lock(scope).caches.remove(scope);
+        Ok(())
+    }
+
     async fn increment(&self, scope: &UserScope, key: &str, by: i64) -> Result<i64, Error> {
         let now = self.clock.now();
         self.change(scope, |cache| {

@@ -1,14 +1,17 @@
 //! Whatever is asked of the queue in whatever order, it does what a small model says: one holder per run, no run lost,
 //! owners in turn, an owner's runs by priority and arrival.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod model;
 
 use std::{sync::Arc, time::Duration};
 
 use insula_context::{CancelReason, Clock, RunId, ScopeIssuer, ThreadId, UserScope};
 use insula_infra::{
-    Answer, Append, Backend, Claimed, Error, EventType, Lease, MemoryBackend, NewEvent, NewQuestion, NewRun, RawJson,
-    RunChange, RunHeader, Submitted, ThreadPolicy, WaitFor, WorkerId, conformance::ManualClock,
+    Answer, Append, Backend, Claimed, Error, EventType, Lease, NewEvent, NewQuestion, NewRun, RawJson, RunChange,
+    RunHeader, Submitted, ThreadPolicy, WaitFor, WorkerId,
+    conformance::{ManualClock, Subject},
 };
 use proptest::prelude::*;
 
@@ -57,8 +60,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A backend beside the model of what it has to do.
+/// A backend beside the model of what it has to do. Whoever has this module says which, and how many stories it is tried
+/// with.
 struct Both {
+    /// Keeps alive what the backend needs.
+    _subject: Subject,
     backend: Backend,
     clock: Arc<ManualClock>,
     owners: Vec<UserScope>,
@@ -68,13 +74,12 @@ struct Both {
 }
 
 impl Both {
-    fn new() -> Self {
-        let clock = Arc::new(ManualClock::new());
-        let backend = MemoryBackend::with(clock.clone()).into_backend();
+    fn new(subject: Subject) -> Self {
+        let (backend, clock) = (subject.backend.clone(), Arc::clone(&subject.clock));
         #[expect(clippy::disallowed_methods, reason = "the test plays the authenticator")]
         let issuer = ScopeIssuer::new();
         let owners = ["ada", "bob", "eve"].map(|name| issuer.issue("acme", name).unwrap()).into();
-        Self { backend, clock, owners, leases: Vec::new(), model: Model::default() }
+        Self { _subject: subject, backend, clock, owners, leases: Vec::new(), model: Model::default() }
     }
 
     async fn take(&mut self, step: Step) {
@@ -215,13 +220,13 @@ fn json(text: &str) -> RawJson {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: super::CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_queue_does_what_the_model_says(steps in prop::collection::vec(step(), 1..90)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut both = Both::new();
+            let mut both = Both::new(super::subject().await);
             for step in steps {
                 both.take(step).await;
             }

@@ -190,7 +190,8 @@ impl Model {
         let before = |other: &Run| {
             other.owner == run.owner
                 && other.came.is_some()
-                && (other.priority > run.priority || (other.priority == run.priority && other.came < run.came))
+                && (other.priority > run.priority
+                    || (super::super::TELLS_ARRIVALS && other.priority == run.priority && other.came < run.came))
         };
         assert_eq!(self.which(before), [0; 0], "they come before r{claimed}");
     }

@@ -19,7 +19,7 @@ fn interrupt_while_it_sleeps(child: &mut Child) -> (ExitStatus, String) {
     (child.wait().unwrap(), said)
 }
 
-fn signal(child: &Child, name: &str) {
+pub(super) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }

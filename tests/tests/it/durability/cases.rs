@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use insula_agent::{Effect, Error, Question, Reconciled, Result, Session, Tool, ToolCall, tool_fn};
-use insula_context::{Clock, RunId, SystemClock, ThreadId, UserExecutionContext, UserScope};
+use insula_context::{Amounts, Ceiling, Clock, RunId, SystemClock, ThreadId, UserExecutionContext, UserScope};
 use insula_engine::{AgentThreads, AnswerTo, ExecutionEngineFactory, Limits, Pipeline, RunRequest, Step, Tools};
 use insula_infra::{Backend, OpenQuestion, PageRequest, WaitFor};
 use insula_registry::{AgentClass, AgentClassRegistry};
@@ -45,7 +45,7 @@ pub(super) enum Parks {
     AtOnce,
 }
 
-/// Every agent of the set. What limits of money and tokens do at a crash has its own place: `BUDGETS` below.
+/// Every agent of the set whose calls cost nothing.
 const AGENTS: [&str; 19] = [
     "plain",
     "reading",
@@ -68,8 +68,8 @@ const AGENTS: [&str; 19] = [
     "stopped-mother",
 ];
 
-/// Agents whose calls are held against a budget join the set here.
-const BUDGETS: [&str; 0] = [];
+/// Those whose calls are held against a budget.
+const BUDGETS: [&str; 2] = ["spending", "overspending"];
 
 /// Those that wait for something: they are told with and without being parked.
 const WAITING: [&str; 8] = [
@@ -206,7 +206,15 @@ fn tools(book: &Book) -> Tools {
         hanging.note("hang", call.key());
         std::future::pending::<Result<Value>>()
     });
+    let thinking = book.clone();
+    let think = spec("think").effect(Effect::Idempotent).cost(Amounts::tokens(30));
+    let think = tool_fn(think, move |call: ToolCall, _: Value| {
+        thinking.note("think", call.key());
+        call.spent(Amounts::tokens(30));
+        async { Ok(json!("done")) }
+    });
     Tools::new()
+        .with(think)
         .with(noted(book, "read", Effect::Pure))
         .with(noted(book, "book", Effect::Idempotent))
         .with(noted(book, "sign", Effect::Once))
@@ -259,6 +267,8 @@ fn classes(book: &Book) -> Vec<AgentClass> {
         class("failing", failing),
         class("undoing", undoing),
         class("stopped", stopped),
+        class("spending", spending).budget(Ceiling::tokens(100)),
+        class("overspending", spending).budget(Ceiling::tokens(50)),
         parent("stopped-mother", "stopped"),
     ]
 }
@@ -341,6 +351,13 @@ async fn undoing(session: Session, _: Value) -> Result<Value> {
     session.call_tool("book", 2).await?;
     session.call_tool("reserve", 3).await?;
     Err(Error::failed("sold out"))
+}
+
+/// Spends 90 tokens, if it may.
+async fn spending(session: Session, _: Value) -> Result<Value> {
+    session.call_tool("think", 1).await?;
+    session.call_tool("think", 2).await?;
+    session.call_tool("think", 3).await
 }
 
 async fn stopped(session: Session, _: Value) -> Result<Value> {

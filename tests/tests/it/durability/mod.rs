@@ -10,6 +10,7 @@ mod parking;
 mod points;
 mod reconcile;
 mod seen;
+mod spending;
 mod story;
 mod tap;
 mod tape;

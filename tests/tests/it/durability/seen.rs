@@ -89,7 +89,7 @@ impl Seen {
             found.push(format!("what is done once was done {after:?} instead of {before:?}"));
         }
         // What may be repeated is repeated under the same key; what is undone, in the same order.
-        for what in ["read", "book", "hang", "undo"] {
+        for what in ["read", "book", "hang", "think", "undo"] {
             let (before, after) = (first_times(&self.notes, what), first_times(&crashed.notes, what));
             if before != after {
                 found.push(format!("{what} was done under {after:?} instead of {before:?}"));

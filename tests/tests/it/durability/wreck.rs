@@ -154,7 +154,6 @@ impl Wreck {
         kinds(&events_of_run(&self.backend, &Self::owner(), run).await)
     }
 
-
     /// What was really done, in order.
     pub(super) fn done(&self) -> Vec<String> {
         self.book.notes().into_iter().map(|(what, _)| what).filter(|what| what != "stopped").collect()

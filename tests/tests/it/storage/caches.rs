@@ -138,6 +138,10 @@ impl RedisManager for Down {
         Self::refuse("delete")
     }
 
+    async fn clear(&self, _: &UserScope) -> Result<(), Refused> {
+        Self::refuse("clear")
+    }
+
     async fn increment(&self, _: &UserScope, _: &str, _: i64) -> Result<i64, Refused> {
         Self::refuse("increment")
     }

@@ -23,11 +23,13 @@ pub(crate) struct Island {
     tools: Tools,
     services: Vec<String>,
     limits: Limits,
+    plans: Option<Plans>,
     threads: AgentThreads,
     known: Known,
     factory: OnceLock<ExecutionEngineFactory>,
 }
 
+type Plans = Arc<dyn Fn(&UserScope) -> Option<Limits> + Send + Sync>;
 type Known = Arc<Mutex<BTreeSet<UserScope>>>;
 
 impl Island {
@@ -38,6 +40,7 @@ impl Island {
             tools: Tools::new().with(kit::tally()),
             services: Vec::new(),
             limits: Limits::default(),
+            plans: None,
             threads: AgentThreads::Own(2),
             known: Known::default(),
             factory: OnceLock::new(),
@@ -52,6 +55,12 @@ impl Island {
 
     pub(crate) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
+        self
+    }
+
+    /// Gives single users other limits.
+    pub(crate) fn plans(mut self, of: impl Fn(&UserScope) -> Option<Limits> + Send + Sync + 'static) -> Self {
+        self.plans = Some(Arc::new(of));
         self
     }
 
@@ -97,6 +106,8 @@ impl Island {
             .tools(self.tools.clone())
             .limits(self.limits.clone())
             .agent_threads(self.threads);
+        let plans = self.plans.clone();
+        let builder = builder.limits_of(move |scope| plans.as_ref().and_then(|of| of(scope)));
         self.services.iter().fold(builder, |builder, name| builder.service(name)).build()
     }
 

@@ -69,12 +69,20 @@ pub(crate) async fn faults_of_user(backend: &Backend, scope: &UserScope) -> Vec<
     // The records first: what they say has ended must have its end in a log that is read later.
     let records = runs_of(backend, scope).await;
     let threads: BTreeSet<&ThreadId> = records.iter().map(|record| &record.header.thread).collect();
+    let page = PageRequest { cursor: None, limit: 500 };
+    let forks = backend.runs.threads(scope, &page).await.unwrap().items.into_iter();
+    let forks: BTreeMap<ThreadId, u64> =
+        forks.filter_map(|thread| Some((thread.thread_id, thread.forked_from?.seq))).collect();
     let mut runs = BTreeMap::<RunId, Vec<Event>>::new();
     let mut faults = Vec::new();
     for thread in threads {
         let (oldest, events) = events_of_thread(backend, scope, thread).await;
-        faults.extend(faults_of_thread(scope, thread, oldest, &events));
-        for event in events {
+        // What a fork begins with is another thread's, and is looked at there.
+        let (begun_with, own): (Vec<Event>, Vec<Event>) =
+            events.into_iter().partition(|event| forks.get(thread).is_some_and(|seq| event.seq <= *seq));
+        let oldest = if begun_with.is_empty() { oldest } else { begun_with.len() as u64 + oldest };
+        faults.extend(faults_of_thread(scope, thread, oldest, &own));
+        for event in own {
             runs.entry(event.header.run.clone()).or_default().push(event);
         }
     }
