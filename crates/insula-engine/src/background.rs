@@ -181,7 +181,7 @@ async fn run_claimed(platform: &Arc<Platform>, mut claimed: Claimed) -> Result<(
         Ok(class) => (Arc::clone(class), problem.or_else(|| resume::outdated(class, &recorded)).map_or(Ok(()), Err)),
         Err(error) => (unknown(&header.agent), Err(error.to_string())),
     };
-    let origin = Origin::Queue(Box::new(claimed), recorded, runnable);
+    let origin = Origin::Queue(Box::new(claimed), Box::new(recorded), runnable);
     let platform = Arc::clone(platform);
     let job = Job { platform, account, context, class, instance: None, input, origin, report: None };
     driver::run(job).await.map(|_| ())

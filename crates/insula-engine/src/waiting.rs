@@ -105,7 +105,7 @@ pub(crate) async fn ask(
             Err(_) => overdue(run, index).await,
         },
     };
-    pause.is_over();
+    pause.over();
     answer
 }
 
@@ -173,7 +173,7 @@ pub(crate) async fn until(run: &Arc<RunCore>, site: &CallSite, until: Timestamp)
         let pause = Pause { run, index: site.index, kind: Some(WaitFor::Timer) };
         let _wait = run.wait(site.index, waits::Waiting { reason: WaitFor::Timer, until: Some(until), child: None });
         tokio::time::sleep(until.since(run.now())).await;
-        pause.is_over();
+        pause.over();
     }
     let completed = host::completed(run, site, CallKind::Timer, &Value::Bool(true), None)?;
     run.journal.add_all(vec![(resumed(run, site.index, Why::Timer), None), completed], None, |_| {});
@@ -197,7 +197,7 @@ struct Pause<'a> {
 }
 
 impl Pause<'_> {
-    fn is_over(mut self) {
+    fn over(mut self) {
         self.kind = None;
     }
 }
