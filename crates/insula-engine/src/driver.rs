@@ -550,6 +550,8 @@ async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
 impl Drop for Driver {
     /// Whoever waited is gone. The run ends here all the same, and its log says why.
     fn drop(&mut self) {
+        // Before anything is written: what is given back may be claimed here at once.
+        self.leave_the_live();
         let leaving = self.leaving.take().or_else(|| self.agent.take().map(leave));
         if let (Some(leaving), Some(parent)) = (leaving, &self.parent) {
             parent.adopt(leaving);
@@ -560,7 +562,6 @@ impl Drop for Driver {
         if let Some(ending) = self.ended.take().filter(|_| self.run.journal.failure().is_none()) {
             self.tell(ending);
         }
-        self.leave_the_live();
     }
 }
 

@@ -129,6 +129,8 @@ fn open(run: &RunCore, index: u32, kind: WaitFor, question: &Question, until: Op
 
 /// The store decides whether a question has expired: until it says so, an answer may still come.
 async fn overdue(run: &Arc<RunCore>, index: u32) -> Option<Value> {
+    // The wait is over: a run that is parked now would be claimed again at once.
+    let _working = run.work();
     let (scope, id, backend) = (run.context.scope(), run.context.run(), &run.platform.backend);
     if run.durable().await.is_err() {
         std::future::pending::<()>().await;

@@ -39,8 +39,8 @@ async fn submit(factory: &ExecutionEngineFactory, scope: &UserScope, agent: &str
 
 async fn is_parked(factory: &ExecutionEngineFactory, scope: &UserScope, run: &RunId) {
     until_async("it is parked", async || {
-        let record = factory.backend().runs.run(scope, run).await.unwrap().unwrap();
-        record.status == RunStatus::Waiting && factory.metrics().runs_live == 0
+        let record = factory.backend().runs.run(scope, run).await.unwrap();
+        record.is_some_and(|record| record.status == RunStatus::Waiting) && factory.metrics().runs_live == 0
     })
     .await;
 }
@@ -244,5 +244,34 @@ async fn the_stores_clock_says_when_a_question_has_expired_whatever_the_processs
     let skew = Duration::from_secs(5);
     for backing in [|| Backing::Memory, Backing::sqlite] {
         tokio::join!(expires(backing(), ShiftedClock::ahead(skew)), expires(backing(), ShiftedClock::behind(skew)));
+    }
+}
+
+/// An answer that was taken counts, whatever the clocks say.
+async fn answered_in_time(backing: Backing, clock: Arc<ShiftedClock>, park_after: Duration) {
+    let asking = class("asking", |session, _| async move {
+        let question = Question::new("well?").expires(Duration::from_secs(7)).or_else("nobody answered");
+        session.ask::<Value>(question).await
+    });
+    let registry = insula_registry::AgentClassRegistry::builder().register(asking).freeze().unwrap();
+    let limits = insula_engine::Limits { park_after, ..Default::default() };
+    let factory = ExecutionEngineFactory::builder(registry, backing.open(ShiftedClock::new()));
+    let factory = factory.limits(limits).clock(clock).build();
+    let (ada, run) = (user("ada"), RunId::new("asking").unwrap());
+    factory.submit(&ada, RunRequest::new("asking", json!(1)).run(run.clone())).await.unwrap();
+    let asked = async || !factory.inbox(&ada, Some(&run), &PageRequest::default()).await.unwrap().items.is_empty();
+    until_async("it is asked", asked).await;
+    answer(&factory, &ada, &run, json!("yes")).await;
+    assert_eq!(result(&factory, &ada, &run).await, "\"yes\"");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_taken_counts_whatever_the_processs_clock_says() {
+    let skew = Duration::from_secs(5);
+    for backing in [|| Backing::Memory, Backing::sqlite] {
+        for park_after in [Duration::ZERO, HOUR] {
+            answered_in_time(backing(), ShiftedClock::ahead(skew), park_after).await;
+            answered_in_time(backing(), ShiftedClock::behind(skew), park_after).await;
+        }
     }
 }

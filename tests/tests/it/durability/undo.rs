@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::stage::{class, data, ended_log, enough, log_of},
-    support::{Island, context, events_of_run, kinds, on_every_backend, until},
+    support::{Island, context, events_of_run, kinds, on_every_backend, until_async},
 };
 
 /// Reserves twice, books in between, and then does as the input says.
@@ -24,7 +24,10 @@ fn traveller() -> AgentClass {
             Some("fail") => Err(Error::failed("sold out")),
             Some("panic") => panic!("sold out"),
             Some("silent") => Ok(Value::Null),
-            Some("wait") => std::future::pending().await,
+            Some("wait") => {
+                // What was said so far is in the log by then.
+                session.step("wait", Effect::Idempotent, std::future::pending::<Result<Value, Error>>).await
+            }
             _ => Ok(json!("home")),
         }
     })
@@ -44,6 +47,11 @@ fn reserve(ledger: &Ledger, undone: fn() -> Result<(), Error>) -> impl Tool + 's
 
 fn staged(island: Island, tool: impl Tool + 'static, ledger: &Ledger) -> Island {
     island.class(traveller()).tool(tool).tool(ledger.tool("book", Effect::Idempotent, || Ok(json!(2))))
+}
+
+/// How many calls began or ended so far.
+async fn said(island: &Island, context: &insula_context::UserExecutionContext) -> usize {
+    kinds(&log_of(island, context).await).iter().filter(|kind| kind.starts_with("tool_")).count()
 }
 
 const UNDONE: [&str; 5] = ["agent_undoing", "tool_executing", "tool_completed", "tool_executing", "tool_completed"];
@@ -83,7 +91,7 @@ on_every_backend! {
         let context = context(&ada);
         let engine = island.engine(&context);
         let stop = async {
-            until("it has reserved", || ledger.keys(&ada, "reserve").len() == 2).await;
+            until_async("it has reserved", async || said(&island, &context).await == 6).await;
             engine.cancel(context.run(), enough()).await.unwrap();
         };
         let (outcome, ()) = tokio::join!(engine.execute_agent(&context, "traveller", json!("wait")), stop);
@@ -101,7 +109,7 @@ on_every_backend! {
         island.factory().work();
         tokio::select! {
             _ = engine.execute_agent(&context, "traveller", json!("wait")) => panic!("it waits"),
-            () = until("it has reserved", || ledger.keys(&ada, "reserve").len() == 2) => {}
+            () = until_async("it has reserved", async || said(&island, &context).await == 6) => {}
         }
         let log = kinds(&ended_log(&island, &context).await);
         assert_eq!(log.last(), Some(&"agent_cancelled"), "{log:?}");
