@@ -35,7 +35,9 @@ impl Book {
     pub(super) fn note(&self, what: &str, key: &str) {
         match self {
             Self::Memory(notes) => notes.lock().unwrap().push((what.to_owned(), key.to_owned())),
-            Self::Elsewhere { socket, story } => assert_eq!(ask(socket, &format!("note {story} {what} {key}")), "noted"),
+            Self::Elsewhere { socket, story } => {
+                assert_eq!(ask(socket, &format!("note {story} {what} {key}")), "noted")
+            }
         }
     }
 

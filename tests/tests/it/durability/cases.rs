@@ -72,16 +72,8 @@ const AGENTS: [&str; 19] = [
 const BUDGETS: [&str; 2] = ["spending", "overspending"];
 
 /// Those that wait for something: they are told with and without being parked.
-const WAITING: [&str; 8] = [
-    "mother-of-asking",
-    "mother-of-sleeping",
-    "asking",
-    "unanswered",
-    "sleeping",
-    "beside",
-    "signing",
-    "posting",
-];
+const WAITING: [&str; 8] =
+    ["mother-of-asking", "mother-of-sleeping", "asking", "unanswered", "sleeping", "beside", "signing", "posting"];
 
 /// All stories.
 pub(super) fn cases() -> Vec<Case> {

@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     engine::stage::{Gate, class, enough, held_tool, parent, spec},
-    support::{Backing, Gauge, Island, ShiftedClock, context, events_of_run, kinds, on_every_backend, until, until_async, user},
+    support::{
+        Backing, Gauge, Island, ShiftedClock, context, events_of_run, kinds, on_every_backend, until, until_async, user,
+    },
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -107,7 +107,8 @@ fn difference(run: &RunId, before: &Ended, after: &Ended) -> Option<String> {
         return Some(format!("{run} says as event {same} {is:?} instead of {was:?}; {kinds:?}"));
     }
     let same = (before.status, &before.end) == (after.status, &after.end);
-    (!same).then(|| format!("{run} ended {:?} {} instead of {:?} {}", after.status, after.end, before.status, before.end))
+    (!same)
+        .then(|| format!("{run} ended {:?} {} instead of {:?} {}", after.status, after.end, before.status, before.end))
 }
 
 /// The keys under which something was done, in the order of their first times.
@@ -153,6 +154,11 @@ fn said(event: &Event) -> Said {
     for field in ["duration_ms", "marker", "until"] {
         fields.remove(field);
     }
+    for spent in ["/spent", "/usage/spent"] {
+        // Time is spent as it goes.
+        data.pointer_mut(spent).and_then(Value::as_object_mut).map(|spent| spent.remove("millis"));
+    }
+    let fields = data.as_object_mut().unwrap();
     if kind == EventType::AgentCompleted {
         // Held against the agent's own result elsewhere.
         fields.remove("result");

@@ -7,7 +7,8 @@ fn named() -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crash-windows.md");
     let page = fs::read_to_string(page).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| operation"));
-    let last = |row: &str| row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap().trim().trim_matches('`').to_owned();
+    let last =
+        |row: &str| row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap().trim().trim_matches('`').to_owned();
     rows.map(last).collect()
 }
 
