@@ -196,7 +196,8 @@ on_every_backend! {
             let (asked, _) = tokio::try_join!(session.ask::<Value>(Question::new("well?")), session.call_tool("held", 1))?;
             Ok(asked)
         });
-        let island = parks_at_once(island.class(both)).tool(held_tool(spec("held"), &gauge, &gate));
+        let island = island.class(both).tool(held_tool(spec("held"), &gauge, &gate));
+        let island = island.limits(|limits| limits.park_after = Duration::from_millis(100));
         let ada = island.user("ada");
         let run = submit(island.factory(), &ada, "both").await;
         let said = async || kinds(&events_of_run(island.ports(), &ada, &run).await).contains(&"agent_waiting");

@@ -144,37 +144,37 @@ windows! {
         "started" => "started resumed step_completed custom step_completed step_completed completed", "book book";
     child_lost_after_its_end: "mother-submitted-never", After Event("child", EventType::AgentCompleted, 1),
         "started" => "started resumed step_completed custom step_completed step_completed completed", "book book";
-    parent_lost_before_it_was_parked: "mother-of-asking-submitted-atonce", Before Park("mother-of-asking"), "started" =>
+    parent_lost_before_it_was_parked: "mother-of-asking-submitted-atonce", Before Park("mother-of-asking"), "at least " =>
         "but for waits: started step_completed completed", "book";
     parent_lost_after_it_was_parked: "mother-of-asking-submitted-atonce", After Park("mother-of-asking"),
-        "started waiting" => "started waiting resumed step_completed completed", "book";
+        "at least started" => "but for waits: started step_completed completed", "book";
     parent_lost_when_its_child_had_ended: "mother-of-asking-submitted-atonce",
-        After Event("asking", EventType::AgentCompleted, 1), "started waiting" =>
-        "started waiting resumed step_completed completed", "book";
-    question_lost_before_it_was_parked: "asking-submitted-atonce", Before Park("asking"), "started waiting" =>
+        After Event("asking", EventType::AgentCompleted, 1), "at least started" =>
+        "but for waits: started step_completed completed", "book";
+    question_lost_before_it_was_parked: "asking-submitted-atonce", Before Park("asking"), "at least " =>
         "but for waits: started step_completed tool_executing tool_completed step_completed completed",
         "book";
-    question_lost_when_it_was_asked: "asking-submitted-atonce", After Park("asking"), "started waiting" =>
-        "started waiting resumed step_completed tool_executing tool_completed waiting resumed step_completed completed",
+    question_lost_when_it_was_asked: "asking-submitted-atonce", After Park("asking"), "at least started waiting" =>
+        "but for waits: started step_completed tool_executing tool_completed step_completed completed",
         "book";
-    answer_lost_before: "asking-submitted-atonce", Before Answer, "started waiting" =>
-        "started waiting resumed step_completed tool_executing tool_completed waiting resumed step_completed completed",
+    answer_lost_before: "asking-submitted-atonce", Before Answer, "at least started waiting" =>
+        "but for waits: started step_completed tool_executing tool_completed step_completed completed",
         "book";
-    answer_lost_after: "asking-submitted-atonce", After Answer, "started waiting" =>
-        "started waiting resumed step_completed tool_executing tool_completed waiting resumed step_completed completed",
+    answer_lost_after: "asking-submitted-atonce", After Answer, "at least started waiting" =>
+        "but for waits: started step_completed tool_executing tool_completed step_completed completed",
         "book";
     answer_lost_before_it_was_taken: "asking-submitted-atonce", Before Event("asking", EventType::StepCompleted, 1),
-        "started waiting" =>
-        "started waiting resumed step_completed tool_executing tool_completed waiting resumed step_completed completed",
+        "at least started waiting" =>
+        "but for waits: started step_completed tool_executing tool_completed step_completed completed",
         "book";
     expiry_lost_before_it_was_taken: "unanswered-submitted-atonce",
         Before Event("unanswered", EventType::StepCompleted, 1), "started waiting" =>
         "started waiting resumed step_completed waiting resumed completed", "";
-    pause_lost_before_it_was_parked: "sleeping-submitted-atonce", Before Park("sleeping"), "started waiting" =>
+    pause_lost_before_it_was_parked: "sleeping-submitted-atonce", Before Park("sleeping"), "at least " =>
         "but for waits: started step_completed tool_executing tool_completed step_completed completed",
         "book";
-    pause_lost_when_it_was_parked: "sleeping-submitted-atonce", After Park("sleeping"), "started waiting" =>
-        "started waiting resumed step_completed tool_executing tool_completed waiting resumed step_completed completed",
+    pause_lost_when_it_was_parked: "sleeping-submitted-atonce", After Park("sleeping"), "at least started waiting" =>
+        "but for waits: started step_completed tool_executing tool_completed step_completed completed",
         "book";
     wake_lost_after_its_claim: "sleeping-submitted-atonce", After Claim(2), "started waiting" =>
         "started waiting resumed step_completed tool_executing tool_completed waiting resumed step_completed completed",
