@@ -57,6 +57,7 @@ const SERVER: &str = "insula-server";
 const APP: &str = "insula-app";
 const TESTS: &str = "insula-tests";
 const BENCHES: &str = "insula-benches";
+const SIM: &str = "insula-sim";
 const XTASK: &str = "xtask";
 /// Stands for every package below `examples/`.
 const EXAMPLES: &str = "examples";
@@ -76,6 +77,7 @@ const ROWS: &[Row] = &[
     row(7, APP, Anything, Here),
     row(8, TESTS, Anything, Here),
     row(8, BENCHES, Anything, Here),
+    row(8, SIM, Anything, Here),
     row(8, EXAMPLES, Anything, Here),
     row(8, XTASK, Only(&[]), Here),
 ];
@@ -102,7 +104,7 @@ const CRATE_FENCES: &[CrateFence] = &[
     },
     CrateFence {
         crates: &["anyhow"],
-        only_in: &[APP, TESTS, XTASK, BENCHES, EXAMPLES],
+        only_in: &[APP, TESTS, XTASK, BENCHES, SIM, EXAMPLES],
         because: "a library's errors are an enum that its caller can match",
     },
 ];

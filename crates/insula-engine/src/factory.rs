@@ -243,11 +243,9 @@ impl ExecutionEngineFactory {
         let deadline = Deadline::after(grace);
         self.drained(deadline).await;
         let left = self.platform.live.count();
-        let reason = CancelReason::new("shutdown", "the process is shutting down");
-        self.platform.live.leave_all(&reason);
+        self.platform.live.hand_over();
+        self.platform.live.cancel_all(&CancelReason::new("shutdown", "the process is shutting down"));
         self.drained(Deadline::after(self.platform.limits().grace * 2)).await;
-        // Nobody is left but who could neither go on elsewhere nor end.
-        self.platform.live.cancel_all(&reason);
         for engine in self.platform.engines.all() {
             engine.shut_down(&CancelReason::new("shutdown", "the process is shutting down"));
         }
@@ -294,8 +292,8 @@ pub(crate) async fn payload(platform: &Platform, scope: &UserScope, hash: &Paylo
     }
 }
 
-/// A run of this process is stopped at once; one elsewhere by whoever holds or claims it. The wish is recorded in both
-/// cases: it must outlive the process.
+/// A run of this process is stopped at once; one elsewhere by whoever holds or claims it. Either way the wish is durable
+/// when this says so: the process may be lost before the run has ended.
 pub(crate) async fn cancel(
     platform: &Platform,
     scope: &UserScope,
@@ -304,9 +302,6 @@ pub(crate) async fn cancel(
 ) -> Result<CancelRequest, Error> {
     let is_here = platform.live.cancel(scope, run, reason.clone());
     let recorded = platform.backend.runs.request_cancel(scope, run, reason).await?;
-    if is_here {
-        return Ok(CancelRequest::Recorded);
-    }
     platform.background.wake.notify_one();
-    Ok(recorded)
+    Ok(if is_here { CancelRequest::Recorded } else { recorded })
 }

@@ -32,6 +32,8 @@ pub(crate) struct Recorded {
     pub steps: u64,
     /// Calls that a failed run undoes, by their place.
     pub undoable: BTreeMap<u32, Undoable>,
+    /// Calls whose undoing has begun and not ended.
+    pub undoing: BTreeSet<u32>,
     /// How the run ended, if what it did was being undone.
     pub ending: Option<Ending>,
     /// What its calls and its children have cost.
@@ -60,8 +62,6 @@ pub(crate) struct Undoable {
     pub arguments: Text,
     /// `None` when it was interrupted: whether it took effect is not known.
     pub result: Option<Text>,
-    /// Whether the log says that it is being undone.
-    pub undoing: bool,
 }
 
 /// JSON text, compared as text.
@@ -210,9 +210,8 @@ impl Recorded {
     }
 
     fn executing(&mut self, said: Executing, entry: &JournalEntry) -> Result<(), String> {
-        let undone = said.call_id.strip_prefix('u').and_then(|index| index.parse().ok());
-        if let Some(undoable) = undone.and_then(|index: u32| self.undoable.get_mut(&index)) {
-            undoable.undoing = true;
+        if let Some(index) = said.call_id.strip_prefix('u') {
+            self.undoing.extend(index.parse::<u32>());
             return Ok(());
         }
         let place = said.call_id.strip_prefix('c').map(|id| id.split_once('.').map_or(id, |(index, _)| index));
@@ -222,7 +221,7 @@ impl Recorded {
         self.failed.clear();
         if said.effect == Effect::Compensable {
             let arguments = Text(entry.journal.clone().unwrap_or(said.arguments));
-            self.undoable.insert(index, Undoable { tool: said.tool.clone(), arguments, result: None, undoing: false });
+            self.undoable.insert(index, Undoable { tool: said.tool.clone(), arguments, result: None });
         }
         self.enter(index, CallKind::Tool, said.tool, Past::Executing { effect: said.effect, asked: Asked::No });
         Ok(())
@@ -231,6 +230,7 @@ impl Recorded {
     fn completed(&mut self, said: Completed, entry: &JournalEntry) -> Result<(), String> {
         if said.undo {
             self.undoable.remove(&said.index);
+            self.undoing.remove(&said.index);
             return Ok(());
         }
         self.spent = self.spent.plus(cost(&said, entry)).plus(said.spent.unwrap_or_default());

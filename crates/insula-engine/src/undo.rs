@@ -40,7 +40,7 @@ impl Undoables {
 
     /// A call begins. It is in doubt until it says what came of it.
     pub(crate) fn begins(&self, index: u32, tool: &str, arguments: RawJson) {
-        let call = Undoable { tool: tool.to_owned(), arguments: Text(arguments), result: None, undoing: false };
+        let call = Undoable { tool: tool.to_owned(), arguments: Text(arguments), result: None };
         self.calls().insert(index, call);
     }
 
@@ -93,14 +93,14 @@ pub(crate) async fn all(run: &Arc<RunCore>) -> Result<(), insula_infra::Error> {
 async fn one(run: &Arc<RunCore>, index: u32, call: &Undoable) -> Result<(), insula_infra::Error> {
     let begun = run.platform.clock.now();
     let id = format!("u{index}");
-    // Whoever was lost while undoing it has said so.
-    if !call.undoing {
-        let undoes = events::shown(&json!({"undoes": format!("c{index}")}));
-        let effect = Effect::Compensable;
-        let said = ToolExecuting { call_id: &id, tool: &call.tool, arguments: &undoes, effect, undo: true };
+    let undoes = events::shown(&json!({"undoes": format!("c{index}")}));
+    let said =
+        ToolExecuting { call_id: &id, tool: &call.tool, arguments: &undoes, effect: Effect::Compensable, undo: true };
+    // After a crash in the middle it goes on, and is not said again.
+    if !run.history.recorded().undoing.contains(&index) {
         run.journal.add_last(events::event(EventType::ToolExecuting, begun, &said));
-        run.journal.commit().await?;
     }
+    run.journal.commit().await?;
     let answer = attempt(run, index, &id, call).await;
     let error = answer.err().map(|error| redact::message(&error.to_string()));
     let now = run.platform.clock.now();

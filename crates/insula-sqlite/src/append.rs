@@ -4,7 +4,7 @@
 //! transaction. A run that is created and ended by the same append is written once, in its final state.
 
 use insula_context::Timestamp;
-use insula_infra::{Append, Committed, Error, LocalSignals, NewRun, RunChange, RunStatus, Signals, WaitFor};
+use insula_infra::{Append, Committed, Error, EventType, LocalSignals, NewRun, RunChange, RunStatus, Signals, WaitFor};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -28,6 +28,8 @@ pub(crate) struct Writing {
     /// Without its events, which stand in the chunk.
     append: Append,
     chunk: Option<Chunk>,
+    /// When the run began, if one of the events says so.
+    started: Option<Timestamp>,
     now: Timestamp,
     answer: Option<Result<Committed, Error>>,
     sender: oneshot::Sender<Result<Committed, Error>>,
@@ -43,8 +45,9 @@ impl Writing {
         counters: std::sync::Arc<crate::writer::Counters>,
     ) -> Self {
         let chunk = Chunk::encode(&append.events, i64::MIN);
+        let started = append.events.iter().find(|event| event.kind == EventType::AgentStarted).map(|event| event.at);
         append.events = Vec::new();
-        Self { append, chunk, now, answer: None, sender, counters }
+        Self { append, chunk, started, now, answer: None, sender, counters }
     }
 }
 
@@ -82,7 +85,8 @@ pub(crate) const EXTEND_RUN: &str =
 pub(crate) const LEAVE_RUN: &str =
     "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5, status = ?6, place = ?7, due_at = ?8,
         worker = NULL, lease_until = NULL, ended_at = ?9, cancel_by = coalesce(?10, cancel_by),
-        cancel_why = coalesce(?11, cancel_why), fail_reason = ?12, fail_message = ?13, result = ?14, waits_for = ?15
+        cancel_why = coalesce(?11, cancel_why), fail_reason = ?12, fail_message = ?13, result = ?14, waits_for = ?15,
+        started_at = coalesce(started_at, ?16)
      WHERE run_no = ?1";
 pub(crate) const INSERT_CHUNK: &str = "INSERT INTO log (pos, thread_no, run_no, prev_pos, first_seq, count, sum, body)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -183,7 +187,7 @@ impl Writing {
             Some(RunChange::HandedOver) => self.hand_over(tx, number, span)?,
             Some(change) => {
                 let has_news = found.was_asked_to_stop || counts.answered > 0;
-                let mut standing = Standing::default();
+                let mut standing = Standing { started_at: self.started, ..Standing::default() };
                 standing.change(change, span, self.now, has_news || after::has_ended_child(tx, owner, change)?);
                 leave(tx, number, &standing, span)?;
             }
@@ -352,6 +356,7 @@ fn leave(tx: &mut Tx<'_>, run: i64, standing: &Standing<'_>, span: Span) -> rusq
         standing.failure.map(|failure| failure.message.as_str()),
         standing.result,
         standing.waits_for.map(WaitFor::as_str),
+        standing.started_at.map(Timestamp::as_micros),
     ])?;
     Ok(())
 }

@@ -76,6 +76,18 @@ pub async fn tells_a_run_in_line_from_one_that_runs(subject: Subject) {
     assert_eq!((record.status, record.started_at.is_some()), (RunStatus::Running, true));
 }
 
+/// A run that begins and ends in its first write has begun when its event says so.
+pub async fn knows_when_a_run_began_that_ended_at_once(subject: Subject) {
+    let ada = subject.ada();
+    subject.submit(&ada, "t", "r").await;
+    let (writer, _) = subject.claim_one("w").await;
+    let (started, ended) = (EventType::AgentStarted, EventType::AgentCompleted);
+    let events = vec![subject.event(started, &json!({})), subject.event(ended, &json!({}))];
+    let began = events[0].at;
+    subject.backend.queue.append(writer.append(events, completed())).await.expect("the run ends");
+    assert_eq!(subject.record(&ada, "r").await.started_at, Some(began));
+}
+
 /// Nobody writes to a run that does not exist.
 pub async fn refuses_to_write_to_an_absent_run(subject: Subject) {
     let mut nobody = subject.writer(subject.creation(&subject.ada(), "t", "r").lease, 0);
