@@ -163,8 +163,8 @@ macro_rules! lost_again {
 }
 
 lost_again! {
-    reconcile_lost_before_somebody_was_asked: LostBefore Place::Park("signing");
-    reconcile_lost_when_somebody_was_asked: LostAfter Place::Park("signing");
+    reconcile_lost_before_somebody_was_asked: LostBefore Place::Event("signing", EventType::AgentWaiting, 1);
+    reconcile_lost_when_somebody_was_asked: LostAfter Place::Event("signing", EventType::AgentWaiting, 1);
     reconcile_lost_before_the_answer: LostBefore Place::Answer;
     reconcile_lost_after_the_answer: LostAfter Place::Answer;
     reconcile_lost_before_its_record: LostBefore Place::Event("signing", EventType::ToolCompleted, 1);
