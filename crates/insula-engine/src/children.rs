@@ -16,7 +16,7 @@ use crate::{
     giving_back::AGAIN,
     history::words,
     host,
-    machine::Phase,
+    machine::{Ending, Phase},
     redact,
     replay::Past,
     waiting::resumed,
@@ -204,13 +204,16 @@ pub(crate) fn say_waiting(run: &RunCore, waits: &waits::Parked) -> Vec<Saying> {
 }
 
 /// Stops all children of a run that ends and has, or may have, some that it does not run itself.
-pub(crate) async fn stop_all(run: &RunCore) {
+pub(crate) async fn stop_all(run: &RunCore, ending: &Ending) {
     // Those of a run that has always been here were stopped by whoever waited for them.
     if !run.history.was_claimed() || !run.history.is_resumed() {
         return;
     }
     let over = || CancelReason::new("engine", "the run that it was started by is over");
-    let reason = run.context.cancellation().reason().unwrap_or_else(over);
+    let reason = match ending {
+        Ending::Cancelled(reason) => reason.clone(),
+        _ => over(),
+    };
     let filter = RunFilter { parent: Some(run.context.run().clone()), ..RunFilter::default() };
     let scope = run.context.scope();
     match run.platform.backend.runs.request_cancel_all(scope, &filter, reason.clone()).await {

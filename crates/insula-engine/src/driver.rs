@@ -223,8 +223,8 @@ impl Driver {
             return Ok(Driven::Left(self.leave_behind()));
         }
         // Only who could write the end has a right to stop what goes on elsewhere.
-        if !matches!(self.ended, Some(Ending::Completed(_))) {
-            children::stop_all(&self.run).await;
+        if let Some(ending @ (Ending::Failed { .. } | Ending::Cancelled(_))) = &self.ended {
+            children::stop_all(&self.run, ending).await;
         }
         self.finish().map(Driven::Ended)
     }
@@ -577,6 +577,8 @@ async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
 impl Drop for Driver {
     /// Whoever waited is gone. The run ends here all the same, and its log says why.
     fn drop(&mut self) {
+        // Before anything is written: what is given back may be claimed here at once.
+        self.leave_the_live();
         let leaving = self.leaving.take().or_else(|| self.agent.take().map(leave));
         if let (Some(leaving), Some(parent)) = (leaving, &self.parent) {
             parent.adopt(leaving);
@@ -592,7 +594,6 @@ impl Drop for Driver {
         if let Some(ending) = self.ended.take().filter(|_| self.run.journal.failure().is_none()) {
             self.tell(ending);
         }
-        self.leave_the_live();
     }
 }
 

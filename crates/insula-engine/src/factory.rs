@@ -252,8 +252,11 @@ impl ExecutionEngineFactory {
         left
     }
 
+    /// Waits until nothing lives here, and what was handed over is written.
     async fn drained(&self, deadline: Deadline) {
-        while self.platform.live.count() > 0 && !deadline.has_passed() {
+        let claimed = &self.platform.background.claimed;
+        let holds_some = || self.platform.live.count() > 0 || claimed.load(Ordering::Acquire) > 0;
+        while holds_some() && !deadline.has_passed() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

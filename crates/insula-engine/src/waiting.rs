@@ -97,13 +97,19 @@ pub(crate) async fn ask(
         return Some(answer);
     }
     let pause = Pause { run, index, kind: Some(kind) };
-    let _wait = run.wait(index, waits::Waiting { reason: kind, until, child: None });
     let answer = match until {
-        None => given(answer).await,
-        Some(until) => match tokio::time::timeout(until.since(run.now()), given(answer)).await {
-            Ok(answer) => answer,
-            Err(_) => overdue(run, index).await,
-        },
+        // What is over already is no reason to be parked: the run would be claimed again at once.
+        Some(until) if until.since(run.now()).is_zero() => overdue(run, index).await,
+        until => {
+            let _wait = run.wait(index, waits::Waiting { reason: kind, until, child: None });
+            match until {
+                None => given(answer).await,
+                Some(until) => match tokio::time::timeout(until.since(run.now()), given(answer)).await {
+                    Ok(answer) => answer,
+                    Err(_) => overdue(run, index).await,
+                },
+            }
+        }
     };
     pause.over();
     answer
@@ -129,6 +135,8 @@ fn open(run: &RunCore, index: u32, kind: WaitFor, question: &Question, until: Op
 
 /// The store decides whether a question has expired: until it says so, an answer may still come.
 async fn overdue(run: &Arc<RunCore>, index: u32) -> Option<Value> {
+    // The wait is over: a run that is parked now would be claimed again at once.
+    let _working = run.work();
     let (scope, id, backend) = (run.context.scope(), run.context.run(), &run.platform.backend);
     if run.durable().await.is_err() {
         std::future::pending::<()>().await;
