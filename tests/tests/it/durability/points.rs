@@ -72,7 +72,7 @@ impl Orders {
     fn start(&self) -> Process {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", MYSELF, "--test-threads=1"]).env(ORDERS, serde_json::to_string(self).unwrap());
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
         Process(command.spawn().unwrap())
     }
 
