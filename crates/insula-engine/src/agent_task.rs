@@ -44,11 +44,12 @@ pub(crate) async fn poll_agent(run: Arc<RunCore>, instance: AgentInstance, sessi
     let mut agent = Box::pin(AssertUnwindSafe(instance.run(session, input)).catch_unwind());
     let end = poll_fn(|cx| {
         // A run whose agent has just begun to wait may be about to do something beside it.
-        let _polling = run.work();
+        run.waits.begin_poll();
         let polled = agent.poll_unpin(cx);
         if polled.is_pending() {
             run.journal.flush();
         }
+        run.waits.end_poll();
         match polled {
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => Poll::Pending,

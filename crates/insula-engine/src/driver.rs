@@ -120,6 +120,8 @@ struct Driver {
     parked: Parked,
     /// Whether it stands among the live runs.
     live: bool,
+    /// Whether the log says that it is being undone.
+    undoing: bool,
 }
 
 impl Driver {
@@ -171,6 +173,7 @@ impl Driver {
             deadline.remaining(),
         );
         let (input, shown) = (Some(input), Some(shown));
+        let undoing = run.history.recorded().ending.is_some();
         let (permit, agent, leaving, owed, ended) = (None, None, None, None, None);
         Ok(Self {
             run,
@@ -190,6 +193,7 @@ impl Driver {
             ended,
             parked: Parked::new(),
             live: true,
+            undoing,
         })
     }
 
@@ -391,7 +395,7 @@ impl Driver {
         if !undo::is_owed(&self.run, ending) {
             return Ok(());
         }
-        if self.run.history.recorded().ending.is_none() {
+        if !std::mem::replace(&mut self.undoing, true) {
             self.run.journal.add_last(undo::begins(&self.run, ending));
         }
         Ok(undo::all(&self.run).await?)
@@ -528,7 +532,7 @@ impl Driver {
         let journal = &self.run.journal;
         if undo::is_owed(&self.run, &ending) {
             self.close();
-            let begins = self.run.history.recorded().ending.is_none().then(|| undo::begins(&self.run, &ending));
+            let begins = (!self.undoing).then(|| undo::begins(&self.run, &ending));
             journal.end(begins.into_iter().collect(), None, RunChange::HandedOver);
             self.leave_behind();
         } else {

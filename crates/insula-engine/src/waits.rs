@@ -45,6 +45,8 @@ pub(crate) type Parked = BTreeMap<u32, Waiting>;
 #[derive(Debug, Default)]
 struct State {
     working: usize,
+    /// Whether the agent's own code is running: it may be about to do something beside what it waits for.
+    polled: bool,
     waiting: Parked,
     /// Somebody wants the run to go on elsewhere.
     leaving: bool,
@@ -89,6 +91,15 @@ impl Waits {
         }
     }
 
+    /// The agent is polled. A poll is no news: an agent that looks at its watch still only waits.
+    pub(crate) fn begin_poll(&self) {
+        self.state().polled = true;
+    }
+
+    pub(crate) fn end_poll(&self) {
+        self.state().polled = false;
+    }
+
     pub(crate) fn begin_work(&self) {
         self.change(|state| state.working += 1);
     }
@@ -118,7 +129,7 @@ impl Waits {
     /// What the run waits for, if that is all it does.
     pub(crate) fn quiet(&self) -> Option<Parked> {
         let state = self.state();
-        state.is_quiet().then(|| state.waiting.clone())
+        (state.is_quiet() && !state.polled).then(|| state.waiting.clone())
     }
 
     /// Waits until the run has only waited for `linger`, or is to go on elsewhere. Cancellation safe. For one caller.

@@ -185,7 +185,11 @@ on_every_backend! {
         island.factory().work();
         tokio::select! {
             _ = engine.execute_agent(&context, "asking", json!(1)) => panic!("nobody answers"),
-            () = is_parked(island.factory(), &ada, context.run()) => {}
+            // Whoever executes it hears of the parking a moment after the row says so.
+            () = async {
+                is_parked(island.factory(), &ada, context.run()).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            } => {}
         }
         assert_eq!(result(island.factory(), &ada, context.run()).await, "Cancelled");
     }

@@ -71,8 +71,10 @@ impl Orders {
     /// Starts a process that follows them.
     fn start(&self) -> Process {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", MYSELF, "--test-threads=1"]).env(ORDERS, serde_json::to_string(self).unwrap());
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["--exact", MYSELF, "--test-threads=1", "--nocapture"])
+            .env(ORDERS, serde_json::to_string(self).unwrap());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
         Process(command.spawn().unwrap())
     }
 

@@ -15,7 +15,10 @@ use insula_infra::{
     Lease, NewRun, News, OpenQuestion, Page, PageRequest, RunFilter, RunQueue, RunRecord, RunStore, Submitted,
     ThreadRecord, WorkerId, conformance::QueueLayer,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+};
 
 use super::book::Book;
 
@@ -50,7 +53,8 @@ pub(super) trait Watch: Send + Sync {
 
 /// A backend whose writes are watched.
 pub(super) fn tap(backend: &Backend, watch: Arc<dyn Watch>) -> Backend {
-    let gate = Arc::new(Gate { watch, lost: AtomicBool::new(false), order: Mutex::new(()) });
+    let (lost, order, runtime) = (AtomicBool::new(false), Mutex::new(()), Handle::current());
+    let gate = Arc::new(Gate { watch, lost, order, runtime });
     let queue = Tapped { inner: Arc::clone(&backend.queue), gate: Arc::clone(&gate) };
     let inbox = Tapped { inner: Arc::clone(&backend.inbox), gate: Arc::clone(&gate) };
     let runs = Tapped { inner: Arc::clone(&backend.runs), gate };
@@ -63,6 +67,8 @@ struct Gate {
     lost: AtomicBool,
     /// Writes are seen in the order in which they reach the store.
     order: Mutex<()>,
+    /// Writes also come from threads that know of none.
+    runtime: Handle,
 }
 
 impl Gate {
@@ -146,7 +152,7 @@ impl QueueLayer for Tapped<dyn RunQueue> {
                 let (commit, gate) = (self.inner.append(append), Arc::clone(&self.gate));
                 // Nothing that comes after it reaches the store.
                 gate.lost.store(true, Ordering::SeqCst);
-                tokio::spawn(async move {
+                self.gate.runtime.spawn(async move {
                     let _nobody_hears_it = commit.await;
                     gate.lose();
                 });
