@@ -24,6 +24,7 @@ use super::book::Book;
 
 /// Something that changes the store.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few of them live at once")]
 pub(super) enum Write {
     Submit(NewRun),
     /// A claim that took these runs, each with its token.

@@ -54,6 +54,9 @@ async fn said(island: &Island, context: &insula_context::UserExecutionContext) -
     kinds(&log_of(island, context).await).iter().filter(|kind| kind.starts_with("tool_")).count()
 }
 
+/// What a tool knows of an interrupted call.
+type Hook = fn() -> Reconciled;
+
 const UNDONE: [&str; 5] = ["agent_undoing", "tool_executing", "tool_completed", "tool_executing", "tool_completed"];
 
 on_every_backend! {
@@ -131,7 +134,7 @@ on_every_backend! {
 
     async fn an_undo_in_doubt_asks_whether_there_is_something_to_undo(island: Island) {
         let ledger = Ledger::default();
-        let hooks: [(fn() -> Reconciled, usize, &str); 3] = [
+        let hooks: [(Hook, usize, &str); 3] = [
             (|| Reconciled::Happened(json!({"token": "whole"})), 1, "ok"),
             (|| Reconciled::DidNotHappen, 0, "ok"),
             (|| Reconciled::Unknown, 0, "error"),
