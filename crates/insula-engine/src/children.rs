@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use insula_agent::{CallSite, Error, Result};
 use insula_context::{CancelReason, Deadline, RunId};
-use insula_infra::{EventType, PayloadHash, RunFilter, RunRecord, WaitFor};
+use insula_infra::{EventType, PayloadHash, RunRecord, WaitFor};
 use serde_json::Value;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     giving_back::AGAIN,
     history::words,
     host,
-    machine::{Ending, Phase},
+    machine::Phase,
     redact,
     replay::Past,
     waiting::resumed,
@@ -201,31 +201,6 @@ pub(crate) fn say_waiting(run: &RunCore, waits: &waits::Parked) -> Vec<Saying> {
         (events::event(EventType::AgentWaiting, run.platform.clock.now(), &said), None)
     };
     unsaid.map(event).collect()
-}
-
-/// Stops all children of a run that ends and has, or may have, some that it does not run itself.
-pub(crate) async fn stop_all(run: &RunCore, ending: &Ending) {
-    // Those of a run that has always been here were stopped by whoever waited for them.
-    if !run.history.was_claimed() || !run.history.is_resumed() {
-        return;
-    }
-    let over = || CancelReason::new("engine", "the run that it was started by is over");
-    let reason = match ending {
-        Ending::Cancelled(reason) => reason.clone(),
-        _ => over(),
-    };
-    let filter = RunFilter { parent: Some(run.context.run().clone()), ..RunFilter::default() };
-    let scope = run.context.scope();
-    match run.platform.backend.runs.request_cancel_all(scope, &filter, reason.clone()).await {
-        Ok(children) => {
-            for child in children {
-                run.platform.live.cancel(scope, &child, reason.clone());
-            }
-            run.platform.background.wake.notify_one();
-        }
-        // They find out by themselves when they are claimed.
-        Err(error) => tracing::warn!(run = %run.context.run(), %error, "children could not be stopped"),
-    }
 }
 
 /// The id of a child: the same whenever the same call of the same run is made.

@@ -1,25 +1,26 @@
 //! Carries out what the state machine decides, for one run from its admission to its end.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+mod ends;
+mod leaving;
+mod turn;
+
+use std::sync::{Arc, atomic::Ordering};
 
 use futures::future::join_all;
-use insula_agent::{Error as AgentError, InstanceMarker, Session};
+use insula_agent::{InstanceMarker, Session};
 use insula_context::{CancelReason, Deadline, Timestamp, UserExecutionContext};
 use insula_factory::{AgentInstance, BoundResources, Gate};
-use insula_infra::{Error as InfraError, EventType, FailReason, RunChange, WaitFor};
+use insula_infra::{Error as InfraError, EventType, FailReason};
 use insula_registry::AgentClass;
 use serde_json::Value;
 
+use self::{leaving::Way, turn::Turn};
 use crate::{
     Error, Outcome,
     agent_task::{AgentEnd, Leaving, gone, leave, poll_agent},
-    budget, children,
+    budget,
     core::RunCore,
-    dispatcher,
-    ending::{errored, round, terminal},
+    ending::{errored, round},
     events::{self, Shown},
     giving_back,
     history::Came,
@@ -29,12 +30,8 @@ use crate::{
     machine::{Command, Ending, Happened, Phase},
     origin::{Opened, Origin, open_journal},
     platform::{Leaves, Platform},
-    retry, undo,
-    waits::{Departure, Parked, Waiting, Waits},
+    waits::{Parked, Waits},
 };
-
-/// A run that waits longer than this for its turn says so.
-const QUEUE_NOTICE: Duration = Duration::from_secs(1);
 
 /// What is to be run.
 pub(crate) struct Job {
@@ -84,17 +81,6 @@ pub(crate) async fn child(
     run(Job { platform, account, context, class, instance: None, input, origin, report: None }).await
 }
 
-/// How a run gets its turn.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// In a line that may be full.
-    Line,
-    /// In a line that takes everybody: a run that was taken from the queue has been accepted long ago.
-    Accepted,
-    /// Under its parent's permit.
-    Parents,
-}
-
 struct Driver {
     run: Arc<RunCore>,
     deadline: Deadline,
@@ -122,6 +108,8 @@ struct Driver {
     live: bool,
     /// Whether the log says that it is being undone.
     undoing: bool,
+    /// How far a run that leaves has come.
+    leaving_by: Way,
 }
 
 impl Driver {
@@ -194,6 +182,7 @@ impl Driver {
             parked: Parked::new(),
             live: true,
             undoing,
+            leaving_by: Way::Decided,
         })
     }
 
@@ -224,36 +213,14 @@ impl Driver {
             if let Some(parent) = &self.parent {
                 parent.meter.child_left(self.run.context.run(), self.run.meter.spent());
             }
+            self.leaving_by = Way::Told;
             return Ok(Driven::Left(self.leave_behind()));
         }
-        // Only who could write the end has a right to stop what goes on elsewhere.
-        if let Some(ending @ (Ending::Failed { .. } | Ending::Cancelled(_))) = &self.ended {
-            children::stop_all(&self.run, ending).await;
+        if self.run.history.is_resumed() {
+            // The store has asked its children to stop, and some may be here.
+            self.run.platform.background.wake.notify_one();
         }
         self.finish().map(Driven::Ended)
-    }
-
-    /// Somebody stopped the run before it was created: all that its log says is that.
-    fn never_was(&mut self, reason: CancelReason) -> Happened {
-        self.run.journal.begin_again();
-        self.run.canceller.cancel(reason.clone());
-        Happened::Stopped(reason)
-    }
-
-    async fn end_again(&mut self, stopped: Happened) -> Result<(), Error> {
-        self.ended = None;
-        if let Happened::Stopped(reason) = stopped {
-            self.end(Ending::Cancelled(reason));
-        }
-        Ok(self.run.journal.commit().await?)
-    }
-
-    /// The run is the store's now, and may be claimed again by anybody, here as well.
-    fn leave_behind(&mut self) -> Option<Report> {
-        let background = &self.run.platform.background;
-        background.claiming.store(true, Ordering::Release);
-        background.wake.notify_one();
-        self.report.take()
     }
 
     /// Waits for the next thing to happen. A stop comes before everything else, and the time before the agent.
@@ -276,17 +243,6 @@ impl Driver {
             departure = run.waits.departure(linger), if may_leave => Ok(self.depart(departure)),
             () = deadline.passed() => Ok(Happened::TimedOut { limit: format!("{:?}", round(run.allowed)) }),
         }
-    }
-
-    /// Waits for this run's turn, in the order in which its user's runs came.
-    async fn turn(&mut self) -> Result<Happened, Error> {
-        if self.turn != Turn::Parents {
-            self.permit = match self.run.account.try_run(&self.run.class) {
-                Some(permit) => Some(permit),
-                None => Some(stand_in_line(&self.run, self.turn).await?),
-            };
-        }
-        Ok(Happened::Admitted)
     }
 
     async fn agent_end(&mut self) -> Result<Happened, Error> {
@@ -315,16 +271,6 @@ impl Driver {
         })
     }
 
-    /// Parks a run that failed until it begins again from the top, if its class says that it does.
-    fn again(&mut self, error: &AgentError) -> Option<Happened> {
-        let delay = retry::of_run(&self.run, error, self.run.age()).filter(|_| self.may_leave())?;
-        let until = self.run.platform.clock.now().plus(delay);
-        self.run.journal.add(retry::waiting(&self.run, error, until), None, |_| {});
-        self.run.journal.close();
-        self.parked = Parked::from([(0, Waiting { reason: WaitFor::Timer, until: Some(until), child: None })]);
-        Some(self.left_with(Happened::Quiet))
-    }
-
     async fn carry_out(&mut self, command: Command) -> Result<(), Error> {
         match command {
             Command::Start => self.start(),
@@ -339,80 +285,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    /// Whether another process could go on with the run: it is found by the name of its class.
-    fn may_leave(&self) -> bool {
-        let registered = self.run.platform.instances.registry().class(self.run.class.name());
-        registered.is_some_and(|class| Arc::ptr_eq(class, &self.run.class))
-    }
-
-    /// Closes the run here, if it is still so that it may go. A wish to stop it that comes from now on is the store's.
-    fn depart(&mut self, departure: Departure) -> Happened {
-        let run = &self.run;
-        let happened = match departure {
-            Departure::HandedOver => {
-                run.journal.close();
-                Happened::HandedOver
-            }
-            Departure::Quiet => match run.journal.close_if(|| run.waits.quiet()) {
-                Some(parked) => {
-                    self.parked = parked;
-                    Happened::Quiet
-                }
-                // Something came in the meantime.
-                None => return Happened::Woken,
-            },
-        };
-        self.left_with(happened)
-    }
-
-    /// Takes the run out of the live ones: a wish to stop it is the store's from now on, and one that came before counts.
-    fn left_with(&mut self, happened: Happened) -> Happened {
-        self.leave_the_live();
-        self.run.context.cancellation().reason().map_or(happened, Happened::Stopped)
-    }
-
-    /// Gives the run back to the store, until what it waits for comes.
-    async fn park(&mut self) {
-        self.stop_agent().await;
-        let said = children::say_waiting(&self.run, &self.parked);
-        let reason = self.parked.values().map(|waiting| waiting.reason).min_by_key(urgency).unwrap_or(WaitFor::Timer);
-        let until = self.parked.values().filter_map(|waiting| waiting.until).chain(self.due).min();
-        let children = self.parked.values().filter_map(|waiting| Some(waiting.child.as_ref()?.run.clone())).collect();
-        let said = said.into_iter().map(|(event, _)| event).collect();
-        self.run.journal.end(said, None, RunChange::Waiting { reason, until, children });
-    }
-
-    /// Gives the run back to the store for whoever has room.
-    async fn hand_over(&mut self) {
-        self.stop_agent().await;
-        self.run.journal.end(Vec::new(), None, RunChange::HandedOver);
-    }
-
-    async fn undo(&mut self, ending: &Ending) -> Result<(), Error> {
-        self.close();
-        if !undo::is_owed(&self.run, ending) {
-            return Ok(());
-        }
-        if !std::mem::replace(&mut self.undoing, true) {
-            self.run.journal.add_last(undo::begins(&self.run, ending));
-        }
-        Ok(undo::all(&self.run).await?)
-    }
-
-    /// Takes nothing more from the agent, and says what is owed for calls that did not end.
-    fn close(&self) {
-        let now = self.run.platform.clock.now();
-        for open in self.run.journal.close() {
-            self.run.journal.add_last(dispatcher::aborted(&open, self.run.stopped_calls(), now));
-        }
-    }
-
-    fn leave_the_live(&mut self) {
-        if std::mem::take(&mut self.live) {
-            self.run.platform.live.leave(self.run.context.scope(), self.run.context.run());
-        }
     }
 
     fn start(&mut self) {
@@ -467,115 +339,6 @@ impl Driver {
         }
         self.leaving = None;
     }
-
-    /// Writes the end. It is durable when the journal's next commit says so.
-    fn end(&mut self, ending: Ending) {
-        self.close();
-        let now = self.run.platform.clock.now();
-        let usage = self.run.usage(1);
-        let (event, payload, change) = terminal(&self.run, &ending, usage, now);
-        self.run.journal.end(vec![event], payload, change);
-        self.owed = None;
-        self.ended = Some(ending);
-    }
-
-    fn finish(mut self) -> Result<Outcome, Error> {
-        let Some(ending) = self.ended.take() else { return Err(Error::ShutDown) };
-        Ok(self.tell(ending))
-    }
-
-    /// Counts the end and tells whoever wants to know.
-    fn tell(&mut self, ending: Ending) -> Outcome {
-        let run = &self.run;
-        let counters = &run.platform.counters;
-        let counter = match ending {
-            Ending::Completed(_) => &counters.runs_completed,
-            Ending::Failed { .. } => &counters.runs_failed,
-            Ending::Cancelled(_) => &counters.runs_cancelled,
-        };
-        counter.fetch_add(1, Ordering::AcqRel);
-        let outcome = Outcome {
-            run: run.context.run().clone(),
-            thread: run.context.thread().clone(),
-            agent: run.class.name().to_string(),
-            end: ending.into(),
-            usage: run.usage(0),
-            spent: run.meter.spent(),
-            duration: run.age(),
-        };
-        if let Some(report) = self.report.take() {
-            report(&outcome);
-        }
-        outcome
-    }
-
-    /// Whether this child has not ended, and its parent goes on elsewhere: that one will want to know what came of it.
-    fn goes_on_with_its_parent(&self) -> bool {
-        let elsewhere = |parent: &Arc<RunCore>| parent.phase() == Phase::Left || parent.journal.failure().is_some();
-        let over = matches!(self.run.phase(), Phase::Ended(_) | Phase::Left) && self.owed.is_none();
-        !over && self.run.journal.failure().is_none() && self.parent.as_ref().is_some_and(elsewhere)
-    }
-
-    /// Gives the run back for whoever goes on with its parent.
-    fn leave_with_its_parent(&mut self) {
-        self.owed = None;
-        self.run.step(Happened::HandedOver);
-        self.run.journal.close();
-        if !self.run.journal.is_untouched() {
-            self.run.journal.end(Vec::new(), None, RunChange::HandedOver);
-            giving_back::unless_written(&self.run);
-        }
-    }
-
-    /// Ends a run that whoever waited for it has left. What has to be undone before is left to whoever claims the run.
-    fn end_later(&mut self, ending: Ending) {
-        let journal = &self.run.journal;
-        if undo::is_owed(&self.run, &ending) {
-            self.close();
-            let begins = (!self.undoing).then(|| undo::begins(&self.run, &ending));
-            journal.end(begins.into_iter().collect(), None, RunChange::HandedOver);
-            self.leave_behind();
-        } else {
-            self.end(ending);
-        }
-    }
-
-    /// The end of a run that whoever waited for it has left. Of a run that was refused before anything was said of it,
-    /// nothing is left behind.
-    fn abandoned(&self) -> Option<Ending> {
-        let journal = &self.run.journal;
-        if journal.failure().is_some() || journal.is_untouched() {
-            return None;
-        }
-        let gone = || CancelReason::new("caller", "whoever waited for the run is gone");
-        let why = self.run.context.cancellation().reason().unwrap_or_else(gone);
-        let commands = self.run.step(Happened::Stopped(why.clone()));
-        self.run.canceller.cancel(why);
-        commands.iter().find_map(Command::ending).cloned()
-    }
-}
-
-/// What a parked run is said to wait for, when it waits for several things: what somebody could do something about.
-const fn urgency(wait: &WaitFor) -> u8 {
-    match wait {
-        WaitFor::Reconcile => 0,
-        WaitFor::Human => 1,
-        WaitFor::Child => 2,
-        _ => 3,
-    }
-}
-
-async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
-    let _place = if turn == Turn::Accepted { run.account.wait_anyway() } else { run.account.wait()? };
-    let permit = run.account.run(&run.class);
-    tokio::pin!(permit);
-    if let Ok(permit) = tokio::time::timeout(QUEUE_NOTICE, &mut permit).await {
-        return permit;
-    }
-    run.journal.stands_in_line();
-    run.journal.say(EventType::AgentQueued, &events::Queued { position: run.account.waiting() });
-    run.journal.flush();
-    permit.await
 }
 
 impl Drop for Driver {
@@ -587,7 +350,9 @@ impl Drop for Driver {
         if let (Some(leaving), Some(parent)) = (leaving, &self.parent) {
             parent.adopt(leaving);
         }
-        if self.goes_on_with_its_parent() {
+        if self.run.phase() == Phase::Left {
+            self.left_alone();
+        } else if self.goes_on_with_its_parent() {
             self.leave_with_its_parent();
         } else if let Some(ending) = self.owed.take().or_else(|| self.abandoned()) {
             self.end_later(ending);

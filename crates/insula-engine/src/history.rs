@@ -71,11 +71,6 @@ impl History {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&index)
     }
 
-    /// Whether the run was taken from the queue.
-    pub(crate) const fn was_claimed(&self) -> bool {
-        self.claimed_at.is_some()
-    }
-
     fn calls(&self) -> MutexGuard<'_, BTreeMap<u32, Call>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -263,8 +263,9 @@ pub trait RunQueue: Send + Sync {
     ///
     /// A run that parks is to be claimed at once if what it waits for is there already: it was asked to stop, one of its
     /// questions has an answer and is not closed, or one of [the children](RunChange::Waiting) has ended. The end of a run
-    /// wakes its parent if that is parked, for whatever reason, and the next run that waits for its turn in the thread.
-    /// What it closes is closed before it asks, and a question that is asked already stays as it is.
+    /// wakes its parent if that is parked, for whatever reason, and the next run that waits for its turn in the thread,
+    /// and asks its children to stop that have not ended: for the reason for which it was stopped itself, or [because it is
+    /// over](RunChange::orphaned). What it closes is closed before it asks, and a question that is asked already stays as it is.
     ///
     /// The commit fails with [`Error::RunExists`], [`Error::CancelledAhead`], [`Error::RunEnded`],
     /// [`Error::StaleLease`] or [`Error::OutOfOrder`], and then nothing of the append is kept.

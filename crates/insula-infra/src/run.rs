@@ -291,6 +291,11 @@ impl RunChange {
         }
     }
 
+    /// Why the children of a run are stopped that has ended without being stopped itself.
+    pub fn orphaned() -> CancelReason {
+        CancelReason::new("engine", "the run that it was started by is over")
+    }
+
     /// The status that the run has after this.
     pub const fn status(&self) -> RunStatus {
         match self {

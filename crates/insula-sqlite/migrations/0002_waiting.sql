@@ -66,6 +66,8 @@ CREATE UNIQUE INDEX runs_by_key ON runs (owner_no, idempotency) WHERE idempotenc
 CREATE INDEX runs_ready ON runs (owner_no, priority DESC, due_at) WHERE place = 1;
 CREATE INDEX runs_asleep ON runs (due_at) WHERE place = 2;
 CREATE INDEX runs_held ON runs (worker, lease_until) WHERE place = 3;
+-- Children that nobody waits for any more are found when their parent ends.
+CREATE INDEX runs_children ON runs (owner_no, parent_run_id) WHERE place IS NOT NULL AND parent_run_id IS NOT NULL;
 CREATE INDEX runs_open ON runs (owner_no) WHERE place IS NOT NULL;
 CREATE INDEX runs_told ON runs (worker) WHERE place = 3 AND (cancel_by IS NOT NULL OR answered > 0);
 -- Runs that were not submitted are not in these either.

@@ -1,12 +1,12 @@
 //! What becomes of others when a run ends: its parent is woken, the next run of its thread has its turn, and what it has
 //! asked and reserved is gone. All in the transaction of the end.
 
-use insula_context::Timestamp;
+use insula_context::{CancelReason, Timestamp};
 use insula_infra::{RunChange, RunHeader};
 use rusqlite::{OptionalExtension, params};
 
 use crate::{
-    budgets,
+    budgets, cancel,
     questions::{self, Counts},
     transaction::Tx,
 };
@@ -22,7 +22,13 @@ pub(crate) struct After {
 
 impl After {
     /// It has ended. A run that has nothing and belongs to nobody costs no statement.
-    pub(crate) fn ended(&self, tx: &mut Tx<'_>, header: &RunHeader, now: Timestamp) -> rusqlite::Result<()> {
+    pub(crate) fn ended(
+        &self,
+        tx: &mut Tx<'_>,
+        header: &RunHeader,
+        cancelled: Option<&CancelReason>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
         if self.counts.asked > 0 {
             questions::close_all(tx, self.run)?;
         }
@@ -32,9 +38,33 @@ impl After {
         if self.in_turn {
             give_turn(tx, self.thread, now)?;
         }
+        stop_children(tx, self.owner, header, cancelled, now)?;
         budgets::give_back(tx, &header.scope, Some(&header.run))
     }
 }
+
+/// Nobody waits any more for the children of a run that has ended.
+fn stop_children(
+    tx: &Tx<'_>,
+    owner: i64,
+    header: &RunHeader,
+    cancelled: Option<&CancelReason>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let run = header.run.as_str();
+    let children: Vec<i64> = {
+        let mut select = tx.connection.prepare_cached(CHILDREN)?;
+        select.query_map(params![owner, run], |row| row.get(0))?.collect::<Result<_, _>>()?
+    };
+    for child in children {
+        let reason = cancelled.cloned().unwrap_or_else(RunChange::orphaned);
+        cancel::ask(tx, child, &reason, now)?;
+    }
+    Ok(())
+}
+
+pub(crate) const CHILDREN: &str = "SELECT run_no FROM runs INDEXED BY runs_children
+    WHERE owner_no = ?1 AND parent_run_id = ?2 AND place IS NOT NULL";
 
 fn wake_parent(tx: &Tx<'_>, owner: i64, parent: &str, now: Timestamp) -> rusqlite::Result<()> {
     const WAKE: &str = "UPDATE runs SET place = 1, due_at = ?3

@@ -217,7 +217,11 @@ impl Writing {
             budgets::settle(tx, header, &self.append.spent, self.now)?;
         }
         if self.append.change.as_ref().is_some_and(|change| change.status().is_terminal()) {
-            after.ended(tx, header, self.now)?;
+            let cancelled = match &self.append.change {
+                Some(RunChange::Cancelled(reason)) => Some(reason),
+                _ => None,
+            };
+            after.ended(tx, header, cancelled, self.now)?;
         }
         Ok(())
     }

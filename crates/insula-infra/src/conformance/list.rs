@@ -116,6 +116,7 @@ macro_rules! conformance_rules {
             others {
                 wakes_a_parent_when_its_child_has_ended
                 does_not_sleep_behind_a_child_that_has_ended
+                stops_the_children_of_a_run_that_has_ended
                 does_not_sleep_behind_a_child_that_is_gone
                 leaves_a_running_parent_to_its_holder
                 forgets_the_alarm_of_a_woken_parent

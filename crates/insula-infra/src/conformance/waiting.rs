@@ -53,6 +53,31 @@ pub async fn does_not_sleep_behind_a_child_that_has_ended(subject: Subject) {
     assert_eq!(subject.claim_names("w", 9).await, ["parent"]);
 }
 
+/// The children of a run that has ended are asked to stop: by whoever stopped it, or because it is over.
+pub async fn stops_the_children_of_a_run_that_has_ended(subject: Subject) {
+    let ada = subject.ada();
+    for (name, why) in [("completed", "the run that it was started by is over"), ("stopped", "enough")] {
+        let mut parent = subject.start(&ada, "t", name).await;
+        let (parked, held) = (format!("{name}-parked"), format!("{name}-held"));
+        let mut sleeper = subject.start_child(&ada, "t", &parked, name).await;
+        sleeper.park(None).await;
+        let mut busy = subject.start_child(&ada, "t", &held, name).await;
+        subject.start_child(&ada, "t", &format!("{name}-ended"), name).await.end().await;
+        assert!(subject.claim("w", 9).await.is_empty(), "a child was stopped before its parent had ended");
+        if name == "completed" {
+            parent.end().await
+        } else {
+            parent.obey(stop(why)).await
+        }
+        let (mut awake, claimed) = subject.claim_one("w").await;
+        let asked = |record: &crate::RunRecord| record.cancel.as_ref().map(|reason| reason.why.clone());
+        assert_eq!((claimed.lease.header.run.as_str(), asked(&claimed.run)), (&*parked, Some(why.to_owned())));
+        assert_eq!(asked(&subject.record(&ada, &held).await), Some(why.to_owned()));
+        awake.obey(stop(why)).await;
+        busy.obey(stop(why)).await;
+    }
+}
+
 /// A child that is not there any more has ended: nobody waits for it for ever.
 pub async fn does_not_sleep_behind_a_child_that_is_gone(subject: Subject) {
     let ada = subject.ada();

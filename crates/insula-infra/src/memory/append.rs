@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use insula_context::{RunId, Timestamp, UserScope};
+use insula_context::{CancelReason, RunId, Timestamp, UserScope};
 
 use super::{
     arrivals::Arrivals,
@@ -26,7 +26,15 @@ impl Store {
         if let Some((new, lease)) = create {
             self.create(&mut shard, new, lease, &append)?;
         }
+        let ends = append.change.as_ref().and_then(RunChange::terminal_event).is_some();
+        let cancelled = match &append.change {
+            Some(RunChange::Cancelled(reason)) => Some(reason.clone()),
+            _ => None,
+        };
         let head = self.extend(&mut shard, append)?;
+        if ends {
+            self.stop_children(&mut shard, &header, cancelled);
+        }
         if self.retain == 0 {
             shard.drop_if_empty(&header.scope);
         }
@@ -155,8 +163,29 @@ impl Store {
     }
 
     fn wake_parent(&self, owner: &mut Owner, scope: &UserScope, parent: &RunId) {
+        owner.runs.get_mut(parent).into_iter().for_each(|parent| parent.children = parent.children.saturating_sub(1));
         if owner.runs.get(parent).is_some_and(|parent| parent.record.status == RunStatus::Waiting) {
             self.wake(scope, owner, parent);
+        }
+    }
+}
+
+impl Store {
+    /// Nobody waits any more for the children of a run that has ended.
+    fn stop_children(&self, shard: &mut Shard, header: &RunHeader, cancelled: Option<CancelReason>) {
+        let Some(owner) = shard.owners.get(&header.scope) else { return };
+        if owner.runs.get(&header.run).is_none_or(|run| run.children == 0) {
+            return;
+        }
+        let open = owner.runs.values().filter(|run| !run.has_ended());
+        let children: Vec<_> = open
+            .map(|run| &run.record.header)
+            .filter(|child| child.parent.as_ref() == Some(&header.run))
+            .map(|child| child.run.clone())
+            .collect();
+        let reason = cancelled.unwrap_or_else(RunChange::orphaned);
+        for child in children {
+            self.ask_to_stop(shard, &header.scope, &child, reason.clone());
         }
     }
 }

@@ -67,6 +67,9 @@ impl Owner {
     /// Adds a run that does not exist yet, and its thread if it is the first there.
     pub(super) fn admit(&mut self, new: NewRun, key: Option<&str>) -> Result<&mut Run, Error> {
         let header = Arc::clone(&new.header);
+        if let Some(parent) = header.parent.as_ref().filter(|_| !self.runs.contains_key(&header.run)) {
+            self.runs.get_mut(parent).into_iter().for_each(|parent| parent.children += 1);
+        }
         let Entry::Vacant(vacant) = self.runs.entry(header.run.clone()) else {
             return Err(Error::RunExists { run: header.run.clone() });
         };
@@ -144,6 +147,8 @@ pub(super) struct Run {
     /// Whether it waits for its turn in its thread, and counts among what its owner may have.
     pub(super) submitted: bool,
     pub(super) questions: Vec<Asked>,
+    /// Its children that have not ended.
+    pub(super) children: usize,
     pub(super) number: u64,
     pub(super) token: u64,
     pub(super) place: Place,
@@ -176,6 +181,7 @@ impl Run {
             options: new.options,
             available_at: new.available_at,
             priority: new.priority,
+            children: 0,
             submitted: false,
             questions: Vec::new(),
             number,

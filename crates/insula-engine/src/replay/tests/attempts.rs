@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    tests::{completed, entry, executing},
-    *,
-};
+use super::*;
 
 fn again(attempt: u32) -> JournalEntry {
     let until = Timestamp::from_micros(1_700_000_000_123_456);
