@@ -16,7 +16,7 @@ fn agents_are_listed_and_one_is_shown_in_full() {
     let classes = desk.json(&["agents", "--json"]);
     assert!(classes["agents"].as_array().unwrap().iter().any(|class| class["name"] == "sleep"));
     assert_eq!(desk.json(&["agents", "sleep", "--json"])["input_schema"]["required"], json!(["ms"]));
-    desk.insula(&["agents", "nobody"]).refused(5, &["echo, sleep"]);
+    desk.insula(&["agents", "nobody"]).refused(5, &["echo, refund, sleep"]);
     assert!(!desk.path("insula-data").exists(), "looking makes nothing");
 }
 

@@ -94,7 +94,7 @@ fn an_input_that_cannot_be_used_is_named_and_nothing_runs() {
 #[test]
 fn an_unknown_agent_is_not_found_and_the_known_ones_are_listed() {
     let said = Desk::new().insula(&["run", "nobody"]);
-    said.refused(5, &["there is no agent class \"nobody\"", "echo, sleep", "spend-report"]);
+    said.refused(5, &["there is no agent class \"nobody\"", "echo, refund, sleep", "spend-report"]);
 }
 
 #[test]
