@@ -60,6 +60,7 @@ const INTERLEAVINGS: &str = "insula-interleavings";
 const INTERLEAVINGS_STD: &str = "insula-interleavings-std";
 const INTERLEAVINGS_TOKIO: &str = "insula-interleavings-tokio";
 const BENCHES: &str = "insula-benches";
+const SIM: &str = "insula-sim";
 const XTASK: &str = "xtask";
 /// Stands for every package below `examples/`.
 const EXAMPLES: &str = "examples";
@@ -82,6 +83,7 @@ const ROWS: &[Row] = &[
     row(8, INTERLEAVINGS_STD, Only(&[]), Here),
     row(8, INTERLEAVINGS_TOKIO, Only(&[]), Here),
     row(8, BENCHES, Anything, Here),
+    row(8, SIM, Anything, Here),
     row(8, EXAMPLES, Anything, Here),
     row(8, XTASK, Only(&[]), Here),
 ];
@@ -108,7 +110,7 @@ const CRATE_FENCES: &[CrateFence] = &[
     },
     CrateFence {
         crates: &["anyhow"],
-        only_in: &[APP, TESTS, XTASK, BENCHES, EXAMPLES],
+        only_in: &[APP, TESTS, XTASK, BENCHES, SIM, EXAMPLES],
         because: "a library's errors are an enum that its caller can match",
     },
 ];

@@ -30,6 +30,7 @@ cargo xtask COMMAND
   lint          rustfmt, clippy, and the project's own rules
   docs          the documentation without a warning, and its examples
   layers        the table of crates and what each may use, checked
+  sim [ARGS]    the whole engine in virtual time: --seeds N, --seed N to play one again, --mutants, --all
   bench [ARGS]  the benchmarks, in release; arguments are passed on
   ci            lint, docs and test, as continuous integration runs them";
 
@@ -50,6 +51,7 @@ fn dispatch(words: &[&str]) -> Result<Verdict> {
         ["docs"] => testing::docs(),
         ["layers"] => layers::run(),
         ["bench", arguments @ ..] => bench(arguments),
+        ["sim", arguments @ ..] => sim(arguments),
         ["ci"] => ci(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -64,6 +66,17 @@ fn ci() -> Result<Verdict> {
     let mut verdict = Verdict::default();
     for part in [lint::run, testing::doc_pages, testing::everything] {
         verdict.absorb(part().unwrap_or_else(|error| Verdict::of_error(&error)));
+    }
+    Ok(verdict)
+}
+
+/// Not optimised: a thousand seeds take less time than building everything once more.
+fn sim(arguments: &[&str]) -> Result<Verdict> {
+    let mut command = cargo::command(&["run", "--quiet", "--package", "insula-sim", "--"]);
+    command.args(arguments);
+    let mut verdict = Verdict::default();
+    if !cargo::succeeds(&mut command)? {
+        verdict.complain("the simulation found something");
     }
     Ok(verdict)
 }

@@ -49,6 +49,7 @@ pub(crate) const SUITES: &[Suite] = &[
     module("cost"),
     module("example"),
     module("cli"),
+    Suite { name: "sim", place: Place::Packages(&["insula-sim"]) },
     Suite { name: "layers", place: Place::Packages(&["xtask"]) },
     Suite { name: "docs", place: Place::DocTests },
 ];
@@ -140,7 +141,7 @@ mod tests {
         let arguments = |name| find(name).unwrap().libtest_arguments().join(" ");
         assert_eq!(arguments("context"), "--package insula-tests --test it -- context::");
         assert_eq!(arguments("layers"), "--all-targets --package xtask");
-        assert!(arguments("unit").ends_with("--exclude xtask --exclude insula-tests"));
+        assert!(arguments("unit").ends_with("--exclude insula-sim --exclude xtask --exclude insula-tests"));
     }
 
     #[test]

@@ -8,14 +8,14 @@ use insula_registry::{AgentClass, AgentClassRegistry};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::exit::Stop;
+use crate::{exit::Stop, refund};
 
 /// The agents of the examples and the smallest ones of the kit.
 ///
 /// # Errors
 /// When they do not fit together, which would be this binary's fault.
 pub(crate) fn agents() -> Result<AgentClassRegistry, Stop> {
-    let own = [echo(), sleep(), count()];
+    let own = [echo(), sleep(), count(), refund::class()];
     let all = own.into_iter().chain(spend_report::classes());
     Ok(all.fold(AgentClassRegistry::builder(), |builder, class| builder.register(class)).freeze()?)
 }
@@ -23,7 +23,7 @@ pub(crate) fn agents() -> Result<AgentClassRegistry, Stop> {
 /// The tools that every user has. Reports are written below `reports`.
 pub(crate) fn tools(reports: &Path) -> Tools {
     let spend = spend_report::tools(reports.to_owned());
-    spend.into_iter().fold(Tools::new().with(kit::tally()), Tools::with_arc)
+    spend.into_iter().fold(Tools::new().with(kit::tally()).with(refund::tool()), Tools::with_arc)
 }
 
 fn echo() -> AgentClass {

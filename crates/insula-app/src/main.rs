@@ -19,6 +19,7 @@ mod input;
 mod interrupt;
 mod logging;
 mod output;
+mod refund;
 #[cfg(test)]
 mod samples;
 mod table;

@@ -6,11 +6,13 @@ use std::{
 };
 
 use insula_context::{CancelReason, RunId, UserScope};
-use insula_infra::{Event, EventType, Failure, RawJson};
+use insula_infra::{Event, EventType, Failure, Lease, RawJson};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
-use crate::{End, Error, EventStream, Outcome, StreamItem, Usage, factory, platform::Platform, replay::Recorded};
+use crate::{
+    End, Error, EventStream, Outcome, StreamItem, Usage, factory, giving_back, platform::Platform, replay::Recorded,
+};
 
 /// How often somebody who waits looks whether the process is to end.
 const LOOK: Duration = Duration::from_millis(250);
@@ -85,6 +87,8 @@ pub(crate) struct StopWhenDropped {
     scope: UserScope,
     run: RunId,
     reason: CancelReason,
+    /// Who stops it may do so only while it holds this.
+    by: Option<Lease>,
     runtime: Handle,
     waits: bool,
 }
@@ -93,12 +97,18 @@ impl StopWhenDropped {
     /// Needs a tokio runtime.
     pub(crate) fn new(platform: &Arc<Platform>, scope: &UserScope, run: &RunId, reason: CancelReason) -> Self {
         let (platform, runtime) = (Arc::clone(platform), Handle::current());
-        Self { platform, scope: scope.clone(), run: run.clone(), reason, runtime, waits: true }
+        Self { platform, scope: scope.clone(), run: run.clone(), reason, by: None, runtime, waits: true }
     }
 
     /// Nobody waits any more, and the run goes on.
     pub(crate) fn let_go(mut self) {
         self.waits = false;
+    }
+
+    /// It is stopped only if whoever holds this lease still does.
+    pub(crate) fn while_held(mut self, lease: &Lease) -> Self {
+        self.by = Some(lease.clone());
+        self
     }
 
     /// Why it is stopped from now on.
@@ -113,8 +123,13 @@ impl Drop for StopWhenDropped {
             return;
         }
         let (platform, scope, run) = (Arc::clone(&self.platform), self.scope.clone(), self.run.clone());
-        let reason = self.reason.clone();
+        let (reason, by) = (self.reason.clone(), self.by.take());
         self.runtime.spawn(async move {
+            if let Some(lease) = by
+                && !giving_back::holds(&*platform.backend.queue, &lease).await
+            {
+                return;
+            }
             if let Err(error) = factory::cancel(&platform, &scope, &run, reason).await {
                 tracing::warn!(%run, %error, "a run that nobody waits for could not be stopped");
             }

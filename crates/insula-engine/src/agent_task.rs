@@ -43,6 +43,8 @@ pub(crate) async fn gone(run: &RunCore, leaving: &mut Leaving) {
 pub(crate) async fn poll_agent(run: Arc<RunCore>, instance: AgentInstance, session: Session, input: Value) -> AgentEnd {
     let mut agent = Box::pin(AssertUnwindSafe(instance.run(session, input)).catch_unwind());
     let end = poll_fn(|cx| {
+        // A run whose agent has just begun to wait may be about to do something beside it.
+        let _polling = run.work();
         let polled = agent.poll_unpin(cx);
         if polled.is_pending() {
             run.journal.flush();

@@ -14,7 +14,7 @@ use tokio::{task::AbortHandle, time::Instant};
 use crate::{
     Error,
     driver::{self, Job},
-    keeping,
+    giving_back, keeping,
     origin::Origin,
     platform::Platform,
     resume::{self, Restored},
@@ -155,15 +155,18 @@ impl Drop for Room {
 fn work_on(platform: &Arc<Platform>, claimed: Claimed) {
     let room = Room::take(platform);
     tokio::spawn(async move {
-        let run = claimed.lease.header.run.clone();
+        let lease = claimed.lease.clone();
         if let Err(error) = run_claimed(&room.0, claimed).await {
-            // The lease ends by itself, and the run is claimed again.
-            tracing::error!(%run, %error, "a claimed run could not be carried to its end");
+            tracing::error!(run = %lease.header.run, %error, "a claimed run could not be carried to its end");
+            let platform = Arc::downgrade(&room.0);
+            drop(room);
+            giving_back::give_back(platform, lease).await;
         }
     });
 }
 
 async fn run_claimed(platform: &Arc<Platform>, mut claimed: Claimed) -> Result<(), Error> {
+    giving_back::oust(platform, &claimed.lease.header.scope, &claimed.lease.header.run).await;
     resume::heed_parent(platform, &mut claimed).await?;
     let header = &claimed.lease.header;
     let context = UserExecutionContext::builder(header.scope.clone(), header.thread.clone(), header.run.clone())
@@ -181,7 +184,7 @@ async fn run_claimed(platform: &Arc<Platform>, mut claimed: Claimed) -> Result<(
         Ok(class) => (Arc::clone(class), problem.or_else(|| resume::outdated(class, &recorded)).map_or(Ok(()), Err)),
         Err(error) => (unknown(&header.agent), Err(error.to_string())),
     };
-    let origin = Origin::Queue(Box::new(claimed), recorded, runnable);
+    let origin = Origin::Queue(Box::new(claimed), Box::new(recorded), runnable);
     let platform = Arc::clone(platform);
     let job = Job { platform, account, context, class, instance: None, input, origin, report: None };
     driver::run(job).await.map(|_| ())

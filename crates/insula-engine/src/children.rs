@@ -13,9 +13,10 @@ use crate::{
     core::RunCore,
     driver::{self, Driven},
     events::{self, CallKind, Saying, Waiting, Why},
+    giving_back::AGAIN,
     history::words,
     host,
-    machine::Phase,
+    machine::{Ending, Phase},
     redact,
     replay::Past,
     waiting::resumed,
@@ -32,10 +33,15 @@ pub(crate) async fn call(run: &Arc<RunCore>, site: &CallSite, input: Value, with
         _ => Said::NotYet,
     };
     let id = id(run, site)?;
-    let outcome = match begin(run, site, &id, (input, within)).await? {
-        Begun::Here(outcome) => outcome,
-        Begun::Ended(outcome) => charged(run, outcome),
-        Begun::Elsewhere => charged(run, elsewhere(run, site, &id, said).await?),
+    let mut look = if run.history.is_resumed() { Look::First } else { Look::Later };
+    let outcome = loop {
+        match begin(run, site, &id, look, (input.clone(), within)).await? {
+            Begun::Here(outcome) => break outcome,
+            Begun::Ended(outcome) => break charged(run, outcome),
+            Begun::Elsewhere => break charged(run, elsewhere(run, site, &id, said).await?),
+            Begun::LostSight => tokio::time::sleep(AGAIN).await,
+        }
+        look = Look::First;
     };
     settle(run, site, outcome, said)
 }
@@ -67,6 +73,13 @@ fn settle(run: &RunCore, site: &CallSite, outcome: Outcome, said: Said) -> Resul
     }
 }
 
+/// Whether the child may be there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    Later,
+}
+
 enum Begun {
     /// It ended here: what it has spent is counted.
     Here(Outcome),
@@ -74,23 +87,27 @@ enum Begun {
     Ended(Outcome),
     /// It waits, or somebody else runs it.
     Elsewhere,
+    /// Its log could not be written: it may not even exist.
+    LostSight,
 }
 
 async fn begin(
     run: &Arc<RunCore>,
     site: &CallSite,
     id: &RunId,
+    look: Look,
     (input, within): (Value, Option<Duration>),
 ) -> Result<Begun> {
     let _working = run.work();
     // What led to the child stands before it in the log.
     run.journal.flush();
-    if let Some(record) = known(run, site, id).await? {
+    if look == Look::First
+        && let Some(record) = known(run, site, id).await?
+    {
         if !record.status.is_terminal() {
             return Ok(Begun::Elsewhere);
         }
-        let outcome = afterwards::outcome(&run.platform, run.context.scope(), id).await;
-        return outcome.map(Begun::Ended).map_err(unreadable);
+        return outcome(run, id).await.map(Begun::Ended).map_err(unreadable);
     }
     let context = run.context.child_run(&site.name, id.clone()).map_err(|error| refused(site, &error.to_string()))?;
     let context = match within {
@@ -100,17 +117,21 @@ async fn begin(
     match Box::pin(driver::child(run, context, &site.name, input)).await {
         Ok(Driven::Ended(outcome)) => Ok(Begun::Here(outcome)),
         Ok(Driven::Left(_)) => Ok(Begun::Elsewhere),
+        // How the child ended, if it did, is not known here.
+        Err(EngineError::Storage(_)) => Ok(Begun::LostSight),
         Err(error) => Err(refused(site, &error.to_string())),
     }
 }
 
 /// The child, if it was started before.
 async fn known(run: &RunCore, site: &CallSite, id: &RunId) -> Result<Option<RunRecord>> {
-    if !run.history.is_resumed() {
-        return Ok(None);
-    }
-    let found = run.platform.backend.runs.run(run.context.scope(), id).await;
-    let Some(record) = found.map_err(|error| unreadable(error.into()))? else { return Ok(None) };
+    let found = loop {
+        match run.platform.backend.runs.run(run.context.scope(), id).await {
+            Err(error) if error.is_transient() => tokio::time::sleep(AGAIN).await,
+            found => break found.map_err(|error| unreadable(error.into()))?,
+        }
+    };
+    let Some(record) = found else { return Ok(None) };
     if *record.header.agent != *site.name {
         let kind = CallKind::Agent;
         return Err(run.history.diverge(words(kind, &record.header.agent), words(kind, &site.name), site.index));
@@ -122,14 +143,27 @@ async fn known(run: &RunCore, site: &CallSite, id: &RunId) -> Result<Option<RunR
 /// parked or handed over does not.
 async fn elsewhere(run: &Arc<RunCore>, site: &CallSite, id: &RunId, said: Said) -> Result<Outcome> {
     let given_up = CancelReason::new("engine", "the run that it was started by does not wait for it any more");
-    let stop = Some(StopWhenDropped::new(&run.platform, run.context.scope(), id, given_up));
+    let stop = StopWhenDropped::new(&run.platform, run.context.scope(), id, given_up);
+    let stop = Some(stop.while_held(run.journal.lease()));
     let mut stop = StopChild { run, stop };
     let child = Some(Child { run: id.clone(), agent: site.name.clone(), said });
     let wait = run.wait(site.index, waits::Waiting { reason: WaitFor::Child, until: None, child });
-    let outcome = afterwards::outcome(&run.platform, run.context.scope(), id).await;
+    let outcome = outcome(run, id).await;
     drop(wait);
     stop.stop.take().into_iter().for_each(StopWhenDropped::let_go);
     outcome.map_err(unreadable)
+}
+
+/// What came of a child. A store that does not answer is asked again: its silence is no end.
+async fn outcome(run: &RunCore, id: &RunId) -> Result<Outcome, EngineError> {
+    loop {
+        match afterwards::outcome(&run.platform, run.context.scope(), id).await {
+            // The run goes on elsewhere, and so does this.
+            Err(EngineError::ShutDown) => std::future::pending().await,
+            Err(error) if error.is_transient() => tokio::time::sleep(AGAIN).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 struct StopChild<'a> {
@@ -170,13 +204,16 @@ pub(crate) fn say_waiting(run: &RunCore, waits: &waits::Parked) -> Vec<Saying> {
 }
 
 /// Stops all children of a run that ends and has, or may have, some that it does not run itself.
-pub(crate) async fn stop_all(run: &RunCore) {
+pub(crate) async fn stop_all(run: &RunCore, ending: &Ending) {
     // Those of a run that has always been here were stopped by whoever waited for them.
     if !run.history.was_claimed() || !run.history.is_resumed() {
         return;
     }
     let over = || CancelReason::new("engine", "the run that it was started by is over");
-    let reason = run.context.cancellation().reason().unwrap_or_else(over);
+    let reason = match ending {
+        Ending::Cancelled(reason) => reason.clone(),
+        _ => over(),
+    };
     let filter = RunFilter { parent: Some(run.context.run().clone()), ..RunFilter::default() };
     let scope = run.context.scope();
     match run.platform.backend.runs.request_cancel_all(scope, &filter, reason.clone()).await {

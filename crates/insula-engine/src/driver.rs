@@ -21,13 +21,14 @@ use crate::{
     dispatcher,
     ending::{errored, round, terminal},
     events::{self, Shown},
+    giving_back,
     history::Came,
     host::RunHost,
     lanes::LaneTask,
     limits::{Account, RunPermit},
     machine::{Command, Ending, Happened, Phase},
     origin::{Opened, Origin, open_journal},
-    platform::Platform,
+    platform::{Leaves, Platform},
     retry, undo,
     waits::{Departure, Parked, Waiting, Waits},
 };
@@ -131,8 +132,12 @@ impl Driver {
         let deadline = context.deadline().unwrap_or_else(|| Deadline::after(run_time));
         let waits = Arc::<Waits>::default();
         // A run that somebody waits for in this process ends with it.
-        let leaving = matches!(origin, Origin::Queue(..)).then(|| Arc::clone(&waits));
-        platform.live.enter(context.scope(), context.run(), canceller.clone(), leaving)?;
+        let leaves = match origin {
+            Origin::Queue(..) => Leaves::AtShutdown,
+            Origin::Child(_) => Leaves::WithItsParent,
+            Origin::Caller => Leaves::WhenOusted,
+        };
+        platform.live.enter(context.scope(), context.run(), canceller.clone(), (leaves, Arc::clone(&waits)))?;
         let entered = Entered { platform: &platform, context: &context, kept: false };
         let now = platform.clock.now();
         // A run in pieces is as old as its first one.
@@ -216,6 +221,10 @@ impl Driver {
                 parent.meter.child_left(self.run.context.run(), self.run.meter.spent());
             }
             return Ok(Driven::Left(self.leave_behind()));
+        }
+        // Only who could write the end has a right to stop what goes on elsewhere.
+        if let Some(ending @ (Ending::Failed { .. } | Ending::Cancelled(_))) = &self.ended {
+            children::stop_all(&self.run, ending).await;
         }
         self.finish().map(Driven::Ended)
     }
@@ -321,9 +330,6 @@ impl Driver {
             Command::End(ending) => {
                 let mut orphans = self.run.take_orphans();
                 join_all(orphans.iter_mut().map(|orphan| gone(&self.run, orphan))).await;
-                if !matches!(ending, Ending::Completed(_)) {
-                    children::stop_all(&self.run).await;
-                }
                 self.undo(&ending).await?;
                 self.end(ending);
             }
@@ -440,10 +446,20 @@ impl Driver {
     async fn stop_agent(&mut self) {
         // What stands below is told who stopped it, when somebody did.
         let why = self.run.context.cancellation().reason();
-        self.run.canceller.cancel(why.unwrap_or_else(|| CancelReason::new("engine", "the run is over")));
+        let why = why.unwrap_or_else(|| CancelReason::new("engine", "the run is over"));
+        // Nobody has stopped a run that goes on elsewhere, and so do its children: they must not be told before they go.
+        let goes_on = self.run.phase() == Phase::Left;
+        if !goes_on {
+            self.run.canceller.cancel(why.clone());
+        }
         self.leaving = self.agent.take().map(leave);
         if let Some(leaving) = &mut self.leaving {
             gone(&self.run, leaving).await;
+        }
+        if goes_on {
+            let mut orphans = self.run.take_orphans();
+            join_all(orphans.iter_mut().map(|orphan| gone(&self.run, orphan))).await;
+            self.run.canceller.cancel(why);
         }
         self.leaving = None;
     }
@@ -489,14 +505,28 @@ impl Driver {
         outcome
     }
 
-    /// Ends a run that whoever waited for it has left. What has to be undone before is left to whoever claims the run, and
-    /// so is all of it when its parent goes on elsewhere.
+    /// Whether this child has not ended, and its parent goes on elsewhere: that one will want to know what came of it.
+    fn goes_on_with_its_parent(&self) -> bool {
+        let elsewhere = |parent: &Arc<RunCore>| parent.phase() == Phase::Left || parent.journal.failure().is_some();
+        let over = matches!(self.run.phase(), Phase::Ended(_) | Phase::Left) && self.owed.is_none();
+        !over && self.run.journal.failure().is_none() && self.parent.as_ref().is_some_and(elsewhere)
+    }
+
+    /// Gives the run back for whoever goes on with its parent.
+    fn leave_with_its_parent(&mut self) {
+        self.owed = None;
+        self.run.step(Happened::HandedOver);
+        self.run.journal.close();
+        if !self.run.journal.is_untouched() {
+            self.run.journal.end(Vec::new(), None, RunChange::HandedOver);
+            giving_back::unless_written(&self.run);
+        }
+    }
+
+    /// Ends a run that whoever waited for it has left. What has to be undone before is left to whoever claims the run.
     fn end_later(&mut self, ending: Ending) {
         let journal = &self.run.journal;
-        if self.parent.as_ref().is_some_and(|parent| parent.phase() == Phase::Left) {
-            journal.close();
-            journal.end(Vec::new(), None, RunChange::HandedOver);
-        } else if undo::is_owed(&self.run, &ending) {
+        if undo::is_owed(&self.run, &ending) {
             self.close();
             let begins = self.run.history.recorded().ending.is_none().then(|| undo::begins(&self.run, &ending));
             journal.end(begins.into_iter().collect(), None, RunChange::HandedOver);
@@ -547,17 +577,23 @@ async fn stand_in_line(run: &RunCore, turn: Turn) -> Result<RunPermit, Error> {
 impl Drop for Driver {
     /// Whoever waited is gone. The run ends here all the same, and its log says why.
     fn drop(&mut self) {
+        // Before anything is written: what is given back may be claimed here at once.
+        self.leave_the_live();
         let leaving = self.leaving.take().or_else(|| self.agent.take().map(leave));
         if let (Some(leaving), Some(parent)) = (leaving, &self.parent) {
             parent.adopt(leaving);
         }
-        if let Some(ending) = self.owed.take().or_else(|| self.abandoned()) {
+        if self.goes_on_with_its_parent() {
+            self.leave_with_its_parent();
+        } else if let Some(ending) = self.owed.take().or_else(|| self.abandoned()) {
             self.end_later(ending);
+            giving_back::unless_written(&self.run);
+        } else if self.run.journal.failure().is_some() {
+            giving_back::unless_written(&self.run);
         }
         if let Some(ending) = self.ended.take().filter(|_| self.run.journal.failure().is_none()) {
             self.tell(ending);
         }
-        self.leave_the_live();
     }
 }
 

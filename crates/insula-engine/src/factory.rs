@@ -252,8 +252,11 @@ impl ExecutionEngineFactory {
         left
     }
 
+    /// Waits until nothing lives here, and what was handed over is written.
     async fn drained(&self, deadline: Deadline) {
-        while self.platform.live.count() > 0 && !deadline.has_passed() {
+        let claimed = &self.platform.background.claimed;
+        let holds_some = || self.platform.live.count() > 0 || claimed.load(Ordering::Acquire) > 0;
+        while holds_some() && !deadline.has_passed() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -289,17 +292,16 @@ pub(crate) async fn payload(platform: &Platform, scope: &UserScope, hash: &Paylo
     }
 }
 
-/// A run of this process is stopped at once; one elsewhere by whoever holds or claims it.
+/// A run of this process is stopped at once; one elsewhere by whoever holds or claims it. Either way the wish is durable
+/// when this says so: the process may be lost before the run has ended.
 pub(crate) async fn cancel(
     platform: &Platform,
     scope: &UserScope,
     run: &RunId,
     reason: CancelReason,
 ) -> Result<CancelRequest, Error> {
-    if platform.live.cancel(scope, run, reason.clone()) {
-        return Ok(CancelRequest::Recorded);
-    }
+    let is_here = platform.live.cancel(scope, run, reason.clone());
     let recorded = platform.backend.runs.request_cancel(scope, run, reason).await?;
     platform.background.wake.notify_one();
-    Ok(recorded)
+    Ok(if is_here { CancelRequest::Recorded } else { recorded })
 }

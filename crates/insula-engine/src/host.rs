@@ -120,6 +120,7 @@ impl SessionHost for RunHost {
 
     async fn begin_step(&self, site: &CallSite, effect: Effect) -> Result<StepStart> {
         self.run.going_on()?;
+        let mut has_begun = false;
         match self.run.history.take(site, CallKind::Step)? {
             Some(Past::Gave(result)) => return Ok(StepStart::Recorded(result)),
             Some(Past::Executing { asked, .. }) => {
@@ -130,12 +131,15 @@ impl SessionHost for RunHost {
                     self.run.step_recorded();
                     return Ok(StepStart::Recorded(result));
                 }
+                has_begun = true;
             }
             _ => {}
         }
         let working = self.run.work();
         match effect {
             Effect::Pure => {}
+            // Its beginning is in the log, once; what was found out about it must be there before it is done.
+            _ if has_begun => self.run.durable().await?,
             Effect::Idempotent => self.run.durable().await?,
             Effect::Once | Effect::Compensable => self.begin_once(site, effect).await?,
         }

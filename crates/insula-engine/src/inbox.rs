@@ -50,17 +50,14 @@ pub(crate) async fn answer(
     given: AnswerTo,
 ) -> Result<Option<AnswerRequest>, Error> {
     let inbox = &platform.backend.inbox;
-    let open = inbox.questions(scope, Some(run), &PageRequest::default()).await?.items;
-    let index = match given.index {
-        Some(index) => index,
-        // Newest first.
-        None => match open.last() {
-            Some(oldest) => oldest.question.index,
-            None => return Ok(None),
-        },
+    let asked = find(platform, scope, run, given.index).await?;
+    let index = match (given.index, &asked) {
+        (_, Some(question)) => question.question.index,
+        // One that is not open any more: the store knows why.
+        (Some(index), None) => index,
+        (None, None) => return Ok(None),
     };
-    // A question that is not open any more: the store knows why.
-    if let Some(question) = open.iter().find(|open| open.question.index == index) {
+    if let Some(question) = &asked {
         check(question, &given.answer)?;
     }
     let answer = Answer { index, answer: events::raw("the answer", &given.answer)?, by: given.by };
@@ -70,6 +67,30 @@ pub(crate) async fn answer(
         platform.background.wake.notify_one();
     }
     Ok(recorded)
+}
+
+/// The open question of this place, or the oldest.
+async fn find(
+    platform: &Platform,
+    scope: &UserScope,
+    run: &RunId,
+    index: Option<u32>,
+) -> Result<Option<OpenQuestion>, Error> {
+    let (mut page, mut oldest) = (PageRequest::default(), None);
+    loop {
+        let questions = platform.backend.inbox.questions(scope, Some(run), &page).await?;
+        for question in questions.items {
+            if index == Some(question.question.index) {
+                return Ok(Some(question));
+            }
+            // Newest first.
+            oldest = Some(question);
+        }
+        page.cursor = questions.next;
+        if page.cursor.is_none() {
+            return Ok(oldest.filter(|_| index.is_none()));
+        }
+    }
 }
 
 fn check(open: &OpenQuestion, answer: &Value) -> Result<(), Error> {

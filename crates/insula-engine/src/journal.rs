@@ -165,6 +165,11 @@ impl Journal {
         !self.pending().touched
     }
 
+    /// The right to write.
+    pub(crate) const fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     /// Whether something went wrong with an earlier write. Nothing more will be written then.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.pending().failed.clone()
@@ -191,6 +196,10 @@ impl Journal {
     }
 
     fn hand_over(&self, pending: &mut Pending, change: Option<RunChange>) {
+        // A write without events that was lost would not be missed by the store.
+        if pending.failed.is_some() {
+            return;
+        }
         let next = pending.change.take();
         let create = if pending.creating { None } else { pending.create.clone() };
         let append = Append {

@@ -18,6 +18,7 @@ use std::{
 };
 
 use async_task::Runnable;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -130,14 +131,22 @@ impl Drop for Lanes {
 }
 
 impl<T> LaneTask<T> {
-    /// Drops the future and waits until it is gone. Returns its result when it had ended already.
-    pub(crate) async fn stop(self) -> Option<T> {
-        match self {
-            Self::Own(task) => task.cancel().await,
-            Self::Runtime(task) => {
+    /// Drops the future, also if nobody waits until it is gone. Gives its result when it had ended already.
+    pub(crate) fn stop(self) -> BoxFuture<'static, Option<T>>
+    where
+        T: Send + 'static,
+    {
+        let mut gone = match self {
+            Self::Own(task) => task.cancel().boxed(),
+            Self::Runtime(task) => async move {
                 task.abort();
                 task.await.ok()
             }
+            .boxed(),
+        };
+        match (&mut gone).now_or_never() {
+            Some(result) => std::future::ready(result).boxed(),
+            None => gone,
         }
     }
 }

@@ -54,6 +54,7 @@ mod engines;
 mod error;
 mod events;
 mod factory;
+mod giving_back;
 mod history;
 mod host;
 mod inbox;

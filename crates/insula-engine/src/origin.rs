@@ -18,7 +18,7 @@ pub(crate) enum Origin {
     /// It is created by a run that it is a child of, and runs under its permit.
     Child(Arc<RunCore>),
     /// It was taken from the queue, with what is recorded of it; `Err` says why it cannot be run here.
-    Queue(Box<Claimed>, Recorded, Result<(), String>),
+    Queue(Box<Claimed>, Box<Recorded>, Result<(), String>),
 }
 
 /// How a run begins here.
@@ -47,7 +47,7 @@ pub(crate) fn open_journal(
             let (lease, events, open) = (claimed.lease.clone(), claimed.run.events, recorded.open(now));
             let journal = Journal::resume(queue, clock, lease, events, open);
             let before = before_start(&claimed, &recorded, runnable);
-            return Opened { journal, before, due: claimed.deadline, history: History::of(recorded, &claimed) };
+            return Opened { journal, before, due: claimed.deadline, history: History::of(*recorded, &claimed) };
         }
         Origin::Child(parent) => {
             budget = parent.meter.left();

@@ -158,8 +158,20 @@ struct LiveRun {
     canceller: Canceller,
     /// The open questions by their place in the order of calls, and where their answers go.
     questions: BTreeMap<u32, oneshot::Sender<Value>>,
-    /// Of a run from the queue, which another process could go on with.
-    leaving: Option<Arc<Waits>>,
+    /// What it waits for, and when it goes on elsewhere.
+    leaves: Leaves,
+    waits: Arc<Waits>,
+}
+
+/// When a run leaves this process without an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// It came from the queue: when the process is to end, and when its lease was lost.
+    AtShutdown,
+    /// It is a child: when its parent does, and when its lease was lost.
+    WithItsParent,
+    /// Somebody here waits for it: only when its lease was lost.
+    WhenOusted,
 }
 
 type Runs = HashMap<(UserScope, RunId), LiveRun>;
@@ -182,7 +194,7 @@ impl LiveRuns {
         scope: &UserScope,
         run: &RunId,
         canceller: Canceller,
-        leaving: Option<Arc<Waits>>,
+        (leaves, waits): (Leaves, Arc<Waits>),
     ) -> Result<(), Error> {
         let mut runs = lock(self.shard(scope));
         match runs.entry((scope.clone(), run.clone())) {
@@ -190,7 +202,7 @@ impl LiveRuns {
                 Err(insula_infra::Error::RunExists { run: run.clone() }.into())
             }
             std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(LiveRun { canceller, questions: BTreeMap::new(), leaving });
+                place.insert(LiveRun { canceller, questions: BTreeMap::new(), leaves, waits });
                 Ok(())
             }
         }
@@ -216,6 +228,12 @@ impl LiveRuns {
         true
     }
 
+    /// Makes a run leave this process without an end, and says whether there is one.
+    pub(crate) fn oust(&self, scope: &UserScope, run: &RunId) -> bool {
+        let waits = lock(self.shard(scope)).get(&(scope.clone(), run.clone())).map(|live| Arc::clone(&live.waits));
+        waits.inspect(|waits| waits.hand_over()).is_some()
+    }
+
     /// Opens a question. It is closed by its answer.
     pub(crate) fn ask(&self, scope: &UserScope, run: &RunId, index: u32) -> oneshot::Receiver<Value> {
         let (sender, receiver) = oneshot::channel();
@@ -238,24 +256,30 @@ impl LiveRuns {
 
     /// Asks the runs that may go on elsewhere to do so.
     pub(crate) fn hand_over(&self) {
+        self.each(|live| (live.leaves == Leaves::AtShutdown).then(|| Arc::clone(&live.waits)))
+            .iter()
+            .for_each(|waits| waits.hand_over());
+    }
+
+    /// What is wanted of the runs, in the order of their names. Whoever is told then may want a shard.
+    fn each<T>(&self, wanted: impl Fn(&LiveRun) -> Option<T>) -> Vec<T> {
+        let mut found: Vec<_> = Vec::new();
         for shard in &self.shards {
-            lock(shard).values().filter_map(|live| live.leaving.as_ref()).for_each(|waits| waits.hand_over());
+            found.extend(lock(shard).iter().filter_map(|(run, live)| Some((run.clone(), wanted(live)?))));
         }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found.into_iter().map(|(_, wanted)| wanted).collect()
     }
 
     pub(crate) fn count(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
+    /// Stops the runs that cannot go on elsewhere.
     pub(crate) fn cancel_all(&self, reason: &CancelReason) {
-        let cancellers: Vec<Canceller> = self
-            .shards
-            .iter()
-            .flat_map(|s| lock(s).values().map(|r| r.canceller.clone()).collect::<Vec<_>>())
-            .collect();
-        for canceller in cancellers {
-            canceller.cancel(reason.clone());
-        }
+        // Each of the others is leaving, alone or with its parent: a wish to stop would come before that.
+        let stay = |live: &LiveRun| (live.leaves == Leaves::WhenOusted).then(|| live.canceller.clone());
+        self.each(stay).iter().for_each(|canceller| canceller.cancel(reason.clone()));
     }
 }
 

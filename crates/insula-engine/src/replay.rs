@@ -32,6 +32,8 @@ pub(crate) struct Recorded {
     pub steps: u64,
     /// Calls that a failed run undoes, by their place.
     pub undoable: BTreeMap<u32, Undoable>,
+    /// Calls whose undoing has begun and not ended.
+    pub undoing: BTreeSet<u32>,
     /// How the run ended, if what it did was being undone.
     pub ending: Option<Ending>,
     /// What its calls and its children have cost.
@@ -208,7 +210,8 @@ impl Recorded {
     }
 
     fn executing(&mut self, said: Executing, entry: &JournalEntry) -> Result<(), String> {
-        if said.call_id.starts_with('u') {
+        if let Some(index) = said.call_id.strip_prefix('u') {
+            self.undoing.extend(index.parse::<u32>());
             return Ok(());
         }
         let place = said.call_id.strip_prefix('c').map(|id| id.split_once('.').map_or(id, |(index, _)| index));
@@ -227,6 +230,7 @@ impl Recorded {
     fn completed(&mut self, said: Completed, entry: &JournalEntry) -> Result<(), String> {
         if said.undo {
             self.undoable.remove(&said.index);
+            self.undoing.remove(&said.index);
             return Ok(());
         }
         self.spent = self.spent.plus(cost(&said, entry)).plus(said.spent.unwrap_or_default());

@@ -96,7 +96,10 @@ async fn one(run: &Arc<RunCore>, index: u32, call: &Undoable) -> Result<(), insu
     let undoes = events::shown(&json!({"undoes": format!("c{index}")}));
     let said =
         ToolExecuting { call_id: &id, tool: &call.tool, arguments: &undoes, effect: Effect::Compensable, undo: true };
-    run.journal.add_last(events::event(EventType::ToolExecuting, begun, &said));
+    // After a crash in the middle it goes on, and is not said again.
+    if !run.history.recorded().undoing.contains(&index) {
+        run.journal.add_last(events::event(EventType::ToolExecuting, begun, &said));
+    }
     run.journal.commit().await?;
     let answer = attempt(run, index, &id, call).await;
     let error = answer.err().map(|error| redact::message(&error.to_string()));

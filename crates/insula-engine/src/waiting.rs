@@ -97,15 +97,21 @@ pub(crate) async fn ask(
         return Some(answer);
     }
     let pause = Pause { run, index, kind: Some(kind) };
-    let _wait = run.wait(index, waits::Waiting { reason: kind, until, child: None });
     let answer = match until {
-        None => given(answer).await,
-        Some(until) => match tokio::time::timeout(until.since(run.now()), given(answer)).await {
-            Ok(answer) => answer,
-            Err(_) => overdue(run, index).await,
-        },
+        // What is over already is no reason to be parked: the run would be claimed again at once.
+        Some(until) if until.since(run.now()).is_zero() => overdue(run, index).await,
+        until => {
+            let _wait = run.wait(index, waits::Waiting { reason: kind, until, child: None });
+            match until {
+                None => given(answer).await,
+                Some(until) => match tokio::time::timeout(until.since(run.now()), given(answer)).await {
+                    Ok(answer) => answer,
+                    Err(_) => overdue(run, index).await,
+                },
+            }
+        }
     };
-    pause.is_over();
+    pause.over();
     answer
 }
 
@@ -129,6 +135,8 @@ fn open(run: &RunCore, index: u32, kind: WaitFor, question: &Question, until: Op
 
 /// The store decides whether a question has expired: until it says so, an answer may still come.
 async fn overdue(run: &Arc<RunCore>, index: u32) -> Option<Value> {
+    // The wait is over: a run that is parked now would be claimed again at once.
+    let _working = run.work();
     let (scope, id, backend) = (run.context.scope(), run.context.run(), &run.platform.backend);
     if run.durable().await.is_err() {
         std::future::pending::<()>().await;
@@ -173,7 +181,7 @@ pub(crate) async fn until(run: &Arc<RunCore>, site: &CallSite, until: Timestamp)
         let pause = Pause { run, index: site.index, kind: Some(WaitFor::Timer) };
         let _wait = run.wait(site.index, waits::Waiting { reason: WaitFor::Timer, until: Some(until), child: None });
         tokio::time::sleep(until.since(run.now())).await;
-        pause.is_over();
+        pause.over();
     }
     let completed = host::completed(run, site, CallKind::Timer, &Value::Bool(true), None)?;
     run.journal.add_all(vec![(resumed(run, site.index, Why::Timer), None), completed], None, |_| {});
@@ -197,7 +205,7 @@ struct Pause<'a> {
 }
 
 impl Pause<'_> {
-    fn is_over(mut self) {
+    fn over(mut self) {
         self.kind = None;
     }
 }

@@ -4,7 +4,7 @@
 //! transaction. A run that is created and ended by the same append is written once, in its final state.
 
 use insula_context::Timestamp;
-use insula_infra::{Append, Committed, Error, LocalSignals, NewRun, RunChange, RunStatus, Signals, WaitFor};
+use insula_infra::{Append, Committed, Error, EventType, LocalSignals, NewRun, RunChange, RunStatus, Signals, WaitFor};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -28,6 +28,8 @@ pub(crate) struct Writing {
     /// Without its events, which stand in the chunk.
     append: Append,
     chunk: Option<Chunk>,
+    /// When the run began, if one of the events says so.
+    started: Option<Timestamp>,
     now: Timestamp,
     answer: Option<Result<Committed, Error>>,
     sender: oneshot::Sender<Result<Committed, Error>>,
@@ -43,8 +45,9 @@ impl Writing {
         counters: std::sync::Arc<crate::writer::Counters>,
     ) -> Self {
         let chunk = Chunk::encode(&append.events, i64::MIN);
+        let started = append.events.iter().find(|event| event.kind == EventType::AgentStarted).map(|event| event.at);
         append.events = Vec::new();
-        Self { append, chunk, now, answer: None, sender, counters }
+        Self { append, chunk, started, now, answer: None, sender, counters }
     }
 }
 
@@ -75,14 +78,15 @@ impl Job for Writing {
 
 pub(crate) const FIND_RUN: &str =
     "SELECT r.run_no, r.place, r.token, r.events, r.first_pos, r.last_pos, r.last_at, r.cancel_by IS NOT NULL,
-            t.thread_no, t.head, t.last_pos, t.last_run, r.asked, r.answered, r.in_turn
+            t.thread_no, t.head, t.last_pos, t.last_run, r.asked, r.answered, r.in_turn, r.worker IS ?3
      FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.owner_no = ?1 AND r.run_id = ?2";
 pub(crate) const EXTEND_RUN: &str =
     "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5 WHERE run_no = ?1";
 pub(crate) const LEAVE_RUN: &str =
     "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5, status = ?6, place = ?7, due_at = ?8,
         worker = NULL, lease_until = NULL, ended_at = ?9, cancel_by = coalesce(?10, cancel_by),
-        cancel_why = coalesce(?11, cancel_why), fail_reason = ?12, fail_message = ?13, result = ?14, waits_for = ?15
+        cancel_why = coalesce(?11, cancel_why), fail_reason = ?12, fail_message = ?13, result = ?14, waits_for = ?15,
+        started_at = coalesce(started_at, ?16)
      WHERE run_no = ?1";
 pub(crate) const INSERT_CHUNK: &str = "INSERT INTO log (pos, thread_no, run_no, prev_pos, first_seq, count, sum, body)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -97,6 +101,8 @@ struct Found {
     thread: Thread,
     counts: Counts,
     in_turn: bool,
+    /// Whether the writer's worker is the one that holds it: two that created a run of one id have the same token.
+    is_held: bool,
 }
 
 impl Writing {
@@ -183,7 +189,7 @@ impl Writing {
             Some(RunChange::HandedOver) => self.hand_over(tx, number, span)?,
             Some(change) => {
                 let has_news = found.was_asked_to_stop || counts.answered > 0;
-                let mut standing = Standing::default();
+                let mut standing = Standing { started_at: self.started, ..Standing::default() };
                 standing.change(change, span, self.now, has_news || after::has_ended_child(tx, owner, change)?);
                 leave(tx, number, &standing, span)?;
             }
@@ -228,9 +234,11 @@ impl Writing {
                 thread: Thread { number: row.get(8)?, head, last_pos, last_run, is_new: false },
                 counts: Counts { asked: row.get(12)?, answered: row.get(13)? },
                 in_turn: row.get(14)?,
+                is_held: row.get(15)?,
             })
         };
-        tx.find_run.query_row(params![owner, self.append.lease.header.run.as_str()], read).optional()
+        let lease = &self.append.lease;
+        tx.find_run.query_row(params![owner, lease.header.run.as_str(), lease.worker.as_str()], read).optional()
     }
 
     fn refuse(&self, found: &Found) -> Result<(), Error> {
@@ -238,7 +246,7 @@ impl Writing {
         if found.place.is_none() {
             return Err(Error::RunEnded { run: run() });
         }
-        if found.place != Some(Place::Held as i64) || found.token != self.append.lease.token {
+        if found.place != Some(Place::Held as i64) || found.token != self.append.lease.token || !found.is_held {
             return Err(self.stale());
         }
         if found.span.events != self.append.after {
@@ -352,6 +360,7 @@ fn leave(tx: &mut Tx<'_>, run: i64, standing: &Standing<'_>, span: Span) -> rusq
         standing.failure.map(|failure| failure.message.as_str()),
         standing.result,
         standing.waits_for.map(WaitFor::as_str),
+        standing.started_at.map(Timestamp::as_micros),
     ])?;
     Ok(())
 }

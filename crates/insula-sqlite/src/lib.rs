@@ -53,8 +53,6 @@ mod migrations;
 mod news;
 mod pages;
 mod payloads;
-#[cfg(test)]
-mod plans;
 mod pool;
 mod questions;
 mod queue;
@@ -67,6 +65,8 @@ mod session;
 mod state;
 mod store;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod transaction;
 mod writer;

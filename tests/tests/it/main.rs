@@ -12,7 +12,7 @@ mod archive;
 mod cli;
 mod context;
 mod cost;
-// mod durability;
+mod durability;
 mod engine;
 mod events;
 mod example;

@@ -87,7 +87,7 @@ pub(super) async fn import(desk: &Desk<'_>, args: ImportArgs) -> Result<(), Stop
     }
     desk.output.line(imported.run_id.to_string())?;
     let (runs, events, thread) = (imported.runs, imported.events, &imported.thread_id);
-    desk.output.note(format!("{runs} runs with {events} events, now of {scope} in thread {thread}"));
+    desk.output.note(format!("taken in: {runs} run(s) with {events} events, now of {scope} in thread {thread}"));
     Ok(())
 }
 

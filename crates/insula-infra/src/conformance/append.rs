@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{
     Subject,
-    story::{LEASE, completed, raw, run, said},
+    story::{LEASE, completed, raw, run, said, worker},
 };
-use crate::{Append, Error, EventType, Failure, NewEvent, Payload, RunChange, RunStatus};
+use crate::{Append, Error, EventType, Failure, Lease, NewEvent, Payload, RunChange, RunStatus};
 
 /// Two users may use the same ids: both runs exist, and each user reads the own one.
 pub async fn gives_two_users_the_same_ids(subject: Subject) {
@@ -76,11 +76,33 @@ pub async fn tells_a_run_in_line_from_one_that_runs(subject: Subject) {
     assert_eq!((record.status, record.started_at.is_some()), (RunStatus::Running, true));
 }
 
+/// A run that begins and ends in its first write has begun when its event says so.
+pub async fn knows_when_a_run_began_that_ended_at_once(subject: Subject) {
+    let ada = subject.ada();
+    subject.submit(&ada, "t", "r").await;
+    let (writer, _) = subject.claim_one("w").await;
+    let (started, ended) = (EventType::AgentStarted, EventType::AgentCompleted);
+    let events = vec![subject.event(started, &json!({})), subject.event(ended, &json!({}))];
+    let began = events[0].at;
+    subject.backend.queue.append(writer.append(events, completed())).await.expect("the run ends");
+    assert_eq!(subject.record(&ada, "r").await.started_at, Some(began));
+}
+
 /// Nobody writes to a run that does not exist.
 pub async fn refuses_to_write_to_an_absent_run(subject: Subject) {
     let mut nobody = subject.writer(subject.creation(&subject.ada(), "t", "r").lease, 0);
     assert!(nobody.try_say(&[1]).await.is_err(), "a write to an absent run was taken");
     assert!(subject.events(&subject.ada(), "t").await.is_empty());
+}
+
+/// Two that created a run of one id have the same token, and one of them has the run.
+pub async fn refuses_the_token_of_another_worker(subject: Subject) {
+    let ada = subject.ada();
+    let mut first = subject.start(&ada, "t", "r").await;
+    let lease = Lease { worker: worker("twin"), ..first.lease.clone() };
+    let twin = subject.writer(lease, 1).try_say(&[1]).await;
+    assert!(matches!(twin, Err(Error::StaleLease { .. })), "{twin:?}");
+    first.say(&[2]).await;
 }
 
 /// A token that another worker's claim made stale does not write.

@@ -17,8 +17,10 @@ macro_rules! conformance_rules {
                 refuses_a_second_run_of_the_same_id
                 refuses_to_write_to_an_absent_run
                 refuses_a_stale_lease
+                refuses_the_token_of_another_worker
                 refuses_a_token_of_the_future
                 refuses_to_write_to_a_queued_run
+                knows_when_a_run_began_that_ended_at_once
                 refuses_an_append_out_of_order
                 refuses_to_add_after_the_end
                 refuses_a_second_end

@@ -12,7 +12,9 @@ use super::{
     store::{Shard, Store},
     thread::{Logged, Thread},
 };
-use crate::{Append, Committed, Error, NewEvent, NewQuestion, NewRun, RunChange, RunHeader, RunRecord, RunStatus};
+use crate::{
+    Append, Committed, Error, EventType, NewEvent, NewQuestion, NewRun, RunChange, RunHeader, RunRecord, RunStatus,
+};
 
 impl Store {
     /// Checks, creates if wanted, writes. Nothing has changed when it fails.
@@ -63,12 +65,16 @@ impl Store {
         let Shard { owners, held, wanted, .. } = shard;
         let owner = owners.get_mut(&header.scope).ok_or_else(stale)?;
         let run = owner.runs.get_mut(&header.run).ok_or_else(stale)?;
-        run.refuse_stale(lease.token)?;
+        run.refuse_stale(&lease)?;
         if run.record.events != after {
             return Err(Error::OutOfOrder { run: header.run.clone(), given: after, found: run.record.events });
         }
         let thread = owner.threads.get_mut(&run.record.header.thread).ok_or_else(stale)?;
         run.payloads.extend(payloads.iter().map(|payload| owner.payloads.keep(payload)));
+        if run.record.started_at.is_none() {
+            let started = events.iter().find(|event| event.kind == EventType::AgentStarted);
+            run.record.started_at = started.map(|event| event.at);
+        }
         write_events(run, thread, events);
         let head = thread.head();
         if !(asks.is_empty() && closes.is_empty()) {

@@ -13,7 +13,8 @@ use super::{
     stopping::Wishes, thread::Thread,
 };
 use crate::{
-    Answer, Error, NewRun, PayloadHash, RawJson, RunRecord, RunStatus, ScheduleRecord, StateSpace, Versioned, WorkerId,
+    Answer, Error, Lease, NewRun, PayloadHash, RawJson, RunRecord, RunStatus, ScheduleRecord, StateSpace, Versioned,
+    WorkerId,
 };
 
 /// A place in an owner's line: higher priorities first, then the order in which they came.
@@ -202,12 +203,13 @@ impl Run {
     }
 
     /// The right to write, if this token still gives it.
-    pub(super) fn refuse_stale(&self, token: u64) -> Result<(), Error> {
+    pub(super) fn refuse_stale(&self, lease: &Lease) -> Result<(), Error> {
         let run = || self.record.header.run.clone();
-        match self.place {
+        match &self.place {
             Place::Ended | Place::Forgotten => Err(Error::RunEnded { run: run() }),
-            Place::Held(_) if self.token == token => Ok(()),
-            _ => Err(Error::StaleLease { run: run(), held: token }),
+            // Two that created a run of one id have the same token.
+            Place::Held(holder) if self.token == lease.token && holder.worker == lease.worker => Ok(()),
+            _ => Err(Error::StaleLease { run: run(), held: lease.token }),
         }
     }
 }

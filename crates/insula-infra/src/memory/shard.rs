@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 
 use insula_context::UserScope;
 
@@ -25,12 +25,14 @@ struct Apart<T>(Mutex<T>);
 #[derive(Debug)]
 pub(super) struct Sharded<T> {
     shards: Box<[Apart<T>]>,
-    hasher: RandomState,
+    /// The same in every process: the order of shards is seen by whoever works across owners, and a simulation must be
+    /// able to do the same again. Who chooses a name so that it leads to a certain shard gains a shared lock.
+    hasher: FixedState,
 }
 
 impl<T: Default> Sharded<T> {
     pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Apart::default()).collect(), hasher: RandomState::default() }
+        Self { shards: (0..SHARDS).map(|_| Apart::default()).collect(), hasher: FixedState::default() }
     }
 
     /// The shard of this owner.

@@ -185,3 +185,26 @@ fn whoever_works_on_the_queue_fires_what_is_due() {
     }
     assert!(drained(work)["completed"].as_u64() >= Some(1));
 }
+
+#[test]
+fn a_human_agrees_while_nobody_works_and_whoever_works_next_pays_once() {
+    let desk = Desk::new();
+    let run = desk.submit(&["refund", r#"{"order": "A-17", "amount": 40}"#]);
+    let mut work = desk.work(&[]);
+    while desk.status(&run) != "waiting" {
+        std::thread::yield_now();
+    }
+    assert_eq!(desk.json(&["inbox", "--json"])["items"][0]["run_id"], run.as_str());
+    // Without any ceremony: nothing of the run is in that process alone.
+    work.kill().unwrap();
+    work.wait().unwrap();
+    desk.insula(&["answer", &run, "perhaps"]).refused(2, &["choose one of: yes, no"]);
+    desk.ok(&["answer", &run, "yes"]);
+    desk.insula(&["answer", &run, "no"]).refused(5, &["no open question"]);
+    let work = desk.work(&[]);
+    desk.ok(&["tail", &run, "--follow"]);
+    assert_eq!(drained(work)["completed"], 1);
+    let page = desk.json(&["runs", "--json"]);
+    assert_eq!(page["items"][0]["result"]["refunded"], 40);
+    desk.ok(&["replay", &run]);
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use insula_agent::{Effect, Question};
 use insula_context::{Clock, RunId, SystemClock};
+use insula_engine::AnswerTo;
 use insula_infra::{EventType, PayloadHash, RunHeader, RunStatus};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -93,7 +94,8 @@ in_virtual_time! {
         let late = (EventType::StepCompleted, json!({"index": 1, "name": "late", "result": "old"}), Value::Null);
         lost(&island, resumed, "1", &[started(), waiting("human", HOUR), given_up, late]).await;
         assert_eq!(resumed_to_its_end(&island, &ada, &run).await.result.unwrap().get(), "[true,\"old\"]");
-        assert!(!island.factory().answer(&ada, &run, json!("late")));
+        let late = island.factory().answer(&ada, &run, AnswerTo::the_oldest("late")).await.unwrap();
+        assert_eq!(late, None, "nobody asks any more");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod children;
 mod drops;
+mod given_back;
 mod lanes;
 mod limits;
 mod questions;

@@ -90,8 +90,10 @@ fn sound() -> Backend {
 fn probed(mistake: Mistake) -> Findings {
     let mut findings = Findings::default();
     for (name, probe) in probes::PROBES {
+        let t0 = std::time::Instant::now(); // DBG
         let told = std::panic::catch_unwind(AssertUnwindSafe(|| probe(mistake(sound()))));
         let outcome = told.unwrap_or_else(|panic| Err(insula_context::cleanup::panic_message(&*panic)));
+        println!("DBG {} {name} {:?}", mistake as usize, t0.elapsed());
         if let Err(promise) = outcome {
             findings.probes.insert(name, promise.lines().take(2).collect::<Vec<_>>().join(" "));
         }
@@ -133,6 +135,7 @@ fn each<const N: usize>(
     of: [(&'static str, Mistake); N],
 ) -> Vec<(&'static str, Findings)> {
     let start = |mistake| silenced().spawn(move || look(mistake)).expect("a thread");
+    of.iter().for_each(|(n, m)| println!("DBG {} = {n}", *m as usize));
     let looks = of.map(|(name, mistake)| (name, start(mistake)));
     looks.into_iter().map(|(name, look)| (name, look.join().expect("its findings"))).collect()
 }

@@ -60,6 +60,12 @@ pub(crate) async fn runs_of(backend: &Backend, scope: &UserScope) -> Vec<RunReco
 
 /// Panics when anything in this user's logs is not as it must be.
 pub(crate) async fn hold_against_the_invariants(backend: &Backend, scope: &UserScope) {
+    let faults = faults_of_user(backend, scope).await;
+    assert!(faults.is_empty(), "the log of {scope} is not as a log must be:\n{}", faults.join("\n"));
+}
+
+/// What is wrong with this user's logs.
+pub(crate) async fn faults_of_user(backend: &Backend, scope: &UserScope) -> Vec<String> {
     // The records first: what they say has ended must have its end in a log that is read later.
     let records = runs_of(backend, scope).await;
     let threads: BTreeSet<&ThreadId> = records.iter().map(|record| &record.header.thread).collect();
@@ -84,7 +90,7 @@ pub(crate) async fn hold_against_the_invariants(backend: &Backend, scope: &UserS
         let events = runs.get(&record.header.run).map_or(&[][..], Vec::as_slice);
         faults.extend(faults_of_run(record, events));
     }
-    assert!(faults.is_empty(), "the log of {scope} is not as a log must be:\n{}", faults.join("\n"));
+    faults
 }
 
 /// What is wrong with the log of one thread.

@@ -17,7 +17,7 @@ mod until;
 pub(crate) use alone::{alone, resident_bytes};
 pub(crate) use backing::{Backing, in_virtual_time, on_every_backend, on_every_database};
 pub(crate) use capture::captured;
-pub(crate) use clock::HandClock;
+pub(crate) use clock::{HandClock, ShiftedClock};
 pub(crate) use gate::Gate;
 pub(crate) use gauge::Gauge;
 pub(crate) use island::Island;

@@ -1,0 +1,3 @@
+//! Tests of what is not to be seen from outside.
+
+mod plans;
