@@ -36,10 +36,10 @@ impl Edge {
         }
     }
 
-    /// A tool that ends the first life.
+    /// A tool that ends the first life. What came before it is durable then: it is not `Pure`.
     fn tool(&self, name: &'static str) -> impl Tool + 'static {
         let edge = self.clone();
-        tool_fn(spec(name), move |_: ToolCall, _: Value| {
+        tool_fn(spec(name).effect(Effect::Idempotent), move |_: ToolCall, _: Value| {
             let edge = edge.clone();
             async move {
                 edge.pass().await;

@@ -71,7 +71,7 @@ mistakes! {
     /// A run that is handed out has all the time in the world.
     forgets_the_deadline = Mistake::Deadline;
     /// The end of a run is acknowledged and not kept.
-    keeps_an_ended_run = Mistake::Ended;
+    loses_the_end = Mistake::Ended;
 }
 
 struct Wrong {
