@@ -56,6 +56,9 @@ const LLM: &str = "insula-llm";
 const SERVER: &str = "insula-server";
 const APP: &str = "insula-app";
 const TESTS: &str = "insula-tests";
+const INTERLEAVINGS: &str = "insula-interleavings";
+const INTERLEAVINGS_STD: &str = "insula-interleavings-std";
+const INTERLEAVINGS_TOKIO: &str = "insula-interleavings-tokio";
 const BENCHES: &str = "insula-benches";
 const SIM: &str = "insula-sim";
 const XTASK: &str = "xtask";
@@ -76,6 +79,9 @@ const ROWS: &[Row] = &[
     row(6, SERVER, Only(&[ENGINE, CONTEXT]), Planned),
     row(7, APP, Anything, Here),
     row(8, TESTS, Anything, Here),
+    row(8, INTERLEAVINGS, Anything, Here),
+    row(8, INTERLEAVINGS_STD, Only(&[]), Here),
+    row(8, INTERLEAVINGS_TOKIO, Only(&[]), Here),
     row(8, BENCHES, Anything, Here),
     row(8, SIM, Anything, Here),
     row(8, EXAMPLES, Anything, Here),

@@ -38,6 +38,9 @@ pub(crate) const SUITES: &[Suite] = &[
     module("durability"),
     module("archive"),
     module("limits"),
+    module("queue"),
+    module("mutants"),
+    Suite { name: "interleavings", place: Place::Packages(&["insula-interleavings"]) },
     module("events"),
     module("tools"),
     module("pipelines"),
@@ -73,6 +76,11 @@ pub(crate) fn of<'a>(package: &str, test: &'a str) -> &'a str {
 }
 
 impl Suite {
+    /// Whether what its tests print is what they are asked for, also when they pass.
+    pub(crate) fn prints_what_it_found(&self) -> bool {
+        self.name == "mutants"
+    }
+
     /// The selection in nextest's own language.
     pub(crate) fn nextest_filter(&self) -> String {
         match self.place {
@@ -87,7 +95,10 @@ impl Suite {
     /// does and build again: the price of going without nextest.
     pub(crate) fn libtest_arguments(&self) -> Vec<String> {
         let line = match self.place {
-            Place::Module => format!("--package {PROMISES} --test it -- {}::", self.name),
+            Place::Module => {
+                let output = if self.prints_what_it_found() { " --show-output" } else { "" };
+                format!("--package {PROMISES} --test it -- {}::{output}", self.name)
+            }
             Place::Packages(names) => format!("--all-targets{}", each(" --package ", names)),
             Place::Elsewhere => {
                 format!("--all-targets --workspace{}", each(" --exclude ", &claimed()))

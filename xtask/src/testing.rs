@@ -151,6 +151,9 @@ fn nextest(suite: Option<&Suite>) -> Command {
     command.args(["--status-level", "all", "--final-status-level", "fail", "--failure-output", "final"]);
     if let Some(suite) = suite {
         command.args(["-E", &suite.nextest_filter()]);
+        if suite.prints_what_it_found() {
+            command.args(["--success-output", "final"]);
+        }
     }
     command
 }

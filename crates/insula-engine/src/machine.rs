@@ -200,6 +200,8 @@ mod tests {
             Just(Happened::HandedOver),
             Just(Happened::Lost),
             Just(Happened::Refused { message: "unknown".into() }),
+            Just(Happened::Ending(Ending::Completed(json!(2)))),
+            Just(Happened::Ending(Ending::Cancelled(CancelReason::new("user", "enough")))),
         ]
     }
 

@@ -178,4 +178,22 @@ mod tests {
             assert_eq!(may_repeat(effect, &passing()), repeatable, "{effect:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_attempt_is_one_too_many_or_too_late(
+            (attempts, tried, elapsed, remaining) in (0..6_u32, 1..8_u32, 0..20_u64, 0..20_u64),
+            (first, longest, overall, seed) in (0..5_u64, 0..9_u64, 0..20_u64, proptest::num::u64::ANY),
+        ) {
+            let policy = RetryPolicy::new(attempts).first_delay(secs(first)).longest_delay(secs(longest));
+            let policy = policy.within(secs(overall));
+            let so_far = Tried { attempts: tried, elapsed: secs(elapsed), remaining: secs(remaining) };
+            let delay = after(&policy, so_far, &passing(), seed);
+            proptest::prop_assert_eq!(delay, after(&policy, so_far, &passing(), seed), "the seed decides");
+            if let Some(delay) = delay {
+                let in_time = delay < secs(remaining) && secs(elapsed) + delay <= secs(overall);
+                proptest::prop_assert!(tried < attempts && in_time);
+            }
+        }
+    }
 }

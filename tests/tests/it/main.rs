@@ -20,6 +20,7 @@ mod factory;
 mod failure;
 mod isolation;
 mod limits;
+mod mutants;
 mod pipelines;
 mod queue;
 mod registry;

@@ -67,3 +67,37 @@ fn what_was_spent_and_said_before_counts_after_a_resumption() {
     assert_eq!(run.spend(Amounts::tokens(1)), []);
     assert!(refused_by(&run, Amounts::tokens(10)).is_some());
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_ceiling_of_a_tree_is_exceeded_and_what_is_settled_is_what_is_spent(
+        ceilings in (1..200_u64, 1..200_u64, 1..200_u64),
+        calls in proptest::collection::vec((0..3_usize, 0..80_u64, 0..3_u8), 0..30),
+    ) {
+        let top = meter(Ceiling::tokens(ceilings.0), None);
+        let (one, other) = (meter(Ceiling::tokens(ceilings.1), Some(&top)), meter(Ceiling::tokens(ceilings.2), Some(&top)));
+        let meters = [&top, &one, &other];
+        let (mut held, mut settled) = (Vec::new(), [0_u64; 3]);
+        for (of, tokens, then) in calls {
+            let Ok(hold) = meters[of].reserve("search", Amounts::tokens(tokens)) else { continue };
+            match then {
+                0 => drop(hold),
+                1 => {
+                    // No call costs more than it was expected to.
+                    hold.settle(Amounts::tokens(tokens / 2));
+                    settled[of] += tokens / 2;
+                }
+                _ => held.push(hold),
+            }
+            for meter in meters {
+                let book = meter.book();
+                let promised = book.spent.plus(book.reserved);
+                proptest::prop_assert_eq!(meter.ceiling.exceeded_by(&promised), None);
+            }
+        }
+        drop(held);
+        let spent = meters.map(|meter| meter.spent().tokens);
+        proptest::prop_assert_eq!(spent, [settled.iter().sum(), settled[1], settled[2]]);
+        proptest::prop_assert!(meters.iter().all(|meter| meter.book().reserved.is_zero()));
+    }
+}

@@ -15,9 +15,9 @@ use insula_infra::{
 };
 
 /// A queue whose caller is gone, every second time, before it has moved a schedule on.
-pub(super) struct Forgets {
-    pub(super) queue: Arc<dyn RunQueue>,
-    pub(super) lost: Arc<AtomicUsize>,
+pub(crate) struct Forgets {
+    pub(crate) queue: Arc<dyn RunQueue>,
+    pub(crate) lost: Arc<AtomicUsize>,
 }
 
 #[async_trait]

@@ -2,7 +2,7 @@
 
 mod answers;
 mod calendar;
-mod faults;
+pub(crate) mod faults;
 mod stage;
 mod submissions;
 mod threads;
