@@ -50,7 +50,10 @@ in_virtual_time! {
             let counted = counted.clone();
             async move {
                 for name in ["one", "two", "three"] {
-                    session.step(name, Effect::Idempotent, async || Ok(drop(counted.enter()))).await?;
+                    session.step(name, Effect::Idempotent, async || {
+                        drop(counted.enter());
+                        Ok(())
+                    }).await?;
                 }
                 Ok(json!("done"))
             }

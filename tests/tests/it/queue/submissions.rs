@@ -116,7 +116,8 @@ on_every_backend! {
         let run = worker.submit(&ada, RunRequest::new("held", json!(1))).await.unwrap();
         until("it runs", || gauge.now() == 1).await;
         let filter = RunFilter { agent: Some("held".to_owned()), ..RunFilter::default() };
-        assert_eq!(island.another().cancel_all(&ada, &filter, enough()).await.unwrap(), [run.clone()]);
+        let asked = island.another().cancel_all(&ada, &filter, enough()).await.unwrap();
+        assert_eq!(asked, std::slice::from_ref(&run));
         assert_eq!(worker.wait(&ada, &run).await.unwrap().unwrap().status, RunStatus::Cancelled);
         nothing_is_left(&island, &[&ada]).await;
     }
