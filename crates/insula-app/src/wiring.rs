@@ -103,7 +103,11 @@ fn limits(settings: &Settings) -> Limits {
         running: ours.running,
         waiting: ours.waiting,
         tool_calls: ours.tool_calls,
+        queued: ours.queued,
         run_time: ours.run_time,
+        park_after: ours.park_after,
+        lease: ours.lease,
+        retention: ours.retention,
         grace: ours.grace,
         ..Limits::default()
     }

@@ -28,7 +28,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.running", "64", "running runs of a user"),
     key("limits.waiting", "10000", "runs of a user that wait for their turn"),
     key("limits.tool_calls", "64", "tool calls of a user in flight"),
-    key("limits.run_time", "1h", "how long a run may take"),
+    key("limits.queued", "10000", "runs of a user in the queue that were never begun"),
+    key("limits.run_time", "1h", "how long a run may be worked on at a stretch"),
+    key("limits.park_after", "1s", "how long a run only waits before nothing of it is in memory"),
+    key("limits.lease", "30s", "how long a lost process keeps its runs from others"),
+    key("limits.retention", "never", "how long a conversation is kept after its last run"),
     key("limits.grace", "500ms", "how long a stopped agent may take to end"),
 ];
 

@@ -54,7 +54,12 @@ pub(crate) struct Limits {
     pub running: usize,
     pub waiting: usize,
     pub tool_calls: usize,
+    pub queued: usize,
     pub run_time: Duration,
+    pub park_after: Duration,
+    pub lease: Duration,
+    /// For ever when absent.
+    pub retention: Option<Duration>,
     pub grace: Duration,
 }
 

@@ -73,6 +73,10 @@ impl Values {
         Ok(duration)
     }
 
+    fn duration_or_never(&self, key: &str) -> Result<Option<Duration>, Stop> {
+        if self.text(key)? == "never" { Ok(None) } else { self.duration(key).map(Some) }
+    }
+
     fn choice<T: Copy>(&self, key: &str, choices: [(&str, T); 2]) -> Result<T, Stop> {
         let text = self.text(key)?;
         let [(first, _), (second, _)] = choices;
@@ -136,7 +140,11 @@ fn limits(values: &Values) -> Result<Limits, Stop> {
         running: values.count("limits.running")?,
         waiting: values.count("limits.waiting")?,
         tool_calls: values.count("limits.tool_calls")?,
+        queued: values.count("limits.queued")?,
         run_time: values.duration("limits.run_time")?,
+        park_after: values.duration("limits.park_after")?,
+        lease: values.duration("limits.lease")?,
+        retention: values.duration_or_never("limits.retention")?,
         grace: values.duration("limits.grace")?,
     })
 }
