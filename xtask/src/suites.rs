@@ -99,9 +99,9 @@ impl Suite {
                 let output = if self.prints_what_it_found() { " --show-output" } else { "" };
                 format!("--package {PROMISES} --test it -- {}::{output}", self.name)
             }
-            Place::Packages(names) => format!("--all-targets{}", each(" --package ", names)),
+            Place::Packages(names) => format!("--tests{}", each(" --package ", names)),
             Place::Elsewhere => {
-                format!("--all-targets --workspace{}", each(" --exclude ", &claimed()))
+                format!("--tests --workspace{}", each(" --exclude ", &claimed()))
             }
             Place::DocTests => "--workspace --doc".into(),
         };
@@ -148,7 +148,7 @@ mod tests {
     fn without_nextest_the_same_tests_are_chosen() {
         let arguments = |name| find(name).unwrap().libtest_arguments().join(" ");
         assert_eq!(arguments("context"), "--package insula-tests --test it -- context::");
-        assert_eq!(arguments("layers"), "--all-targets --package xtask");
+        assert_eq!(arguments("layers"), "--tests --package xtask");
         assert!(arguments("unit").ends_with("--exclude insula-sim --exclude xtask --exclude insula-tests"));
     }
 

@@ -146,7 +146,7 @@ fn judge(transcript: &Transcript, succeeded: bool, suite: Option<&Suite>) -> Ver
 }
 
 fn nextest(suite: Option<&Suite>) -> Command {
-    let mut command = cargo::command(&["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"]);
+    let mut command = cargo::command(&["nextest", "run", "--workspace", "--tests", "--no-fail-fast"]);
     // Output of failed tests comes last, so that nothing a test prints can be taken for the runner's words.
     command.args(["--status-level", "all", "--final-status-level", "fail", "--failure-output", "final"]);
     if let Some(suite) = suite {
@@ -162,7 +162,7 @@ fn libtest(suite: Option<&Suite>) -> Command {
     let mut command = cargo::command(&["test", "--no-fail-fast"]);
     match suite {
         Some(suite) => command.args(suite.libtest_arguments()),
-        None => command.args(["--workspace", "--all-targets"]),
+        None => command.args(["--workspace", "--tests"]),
     };
     command
 }

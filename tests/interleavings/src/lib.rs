@@ -2,7 +2,7 @@
 //!
 //! The product's own files are compiled here a second time, unchanged, with another `std` and another `tokio` below them:
 //! each use of a lock, an atomic or a thread is a place where the scheduler may let another thread go on. What a file
-//! needs of its crate is in [`events`] and [`Error`]. The stories are told by the tests of this package.
+//! needs of its crate is in `events` and `Error`. The stories are told by the tests of this package.
 #![expect(dead_code, unreachable_pub, reason = "the product's files are here whole, and a story needs some of each")]
 #![expect(clippy::unwrap_used, reason = "a story may stop at the first surprise")]
 
