@@ -212,11 +212,23 @@ impl Book {
         run.ask(said);
         broken.extend(run.change(said));
         run.ended_at = (run.standing == Standing::Ended).then_some(now);
-        let parent = run.parent.clone().filter(|_| run.standing == Standing::Ended);
-        if let Some(parent) = parent.and_then(|parent| self.runs.get_mut(&(key.0, parent))) {
-            parent.woken = true;
+        if run.standing == Standing::Ended {
+            let parent = run.parent.clone();
+            self.wake_family(&key, parent);
         }
         broken
+    }
+
+    /// The end of a run wakes its parent, and its children because they are to stop.
+    fn wake_family(&mut self, ended: &Key, parent: Option<RunId>) {
+        if let Some(parent) = parent.and_then(|parent| self.runs.get_mut(&(ended.0.clone(), parent))) {
+            parent.woken = true;
+        }
+        for ((scope, _), run) in &mut self.runs {
+            if *scope == ended.0 && run.parent.as_ref() == Some(&ended.1) {
+                run.woken = true;
+            }
+        }
     }
 
     fn refused(&self, key: &Key, said: &Said, error: &Error, now: Timestamp) -> Broken {

@@ -15,7 +15,7 @@ use crate::{BreakerPolicy, RetryPolicy};
 pub enum Effect {
     /// Changes nothing outside: repeat freely.
     Pure,
-    /// May be repeated with the same key, which the tool is handed as [`ToolCall::key`].
+    /// May be repeated with the same key, which the tool is handed as [`ToolCall::key`](crate::ToolCall::key).
     Idempotent,
     /// Must never be repeated blindly.
     Once,
@@ -120,7 +120,7 @@ impl ToolSpec {
     }
 
     /// Makes a call that failed again, within the same `tool_executing` and `tool_completed`. A call of a tool that must
-    /// not be repeated is made again only after [a failure that had no effect](ToolFailure::had_no_effect).
+    /// not be repeated is made again only after [a failure that had no effect](crate::ToolFailure::had_no_effect).
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = Some(policy);
@@ -143,7 +143,7 @@ impl ToolSpec {
     }
 
     /// What one call is expected to cost at most. That much is reserved before the call; what it
-    /// [really cost](ToolCall::spent) takes its place afterwards.
+    /// [really cost](crate::ToolCall::spent) takes its place afterwards.
     #[must_use]
     pub fn cost(mut self, estimate: Amounts) -> Self {
         self.cost = estimate;

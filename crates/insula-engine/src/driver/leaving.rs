@@ -111,18 +111,25 @@ impl Driver {
         }
         giving_back::unless_written(&self.run);
         let is_from_the_queue = self.parent.is_none() && self.turn != Turn::Line;
-        let goes_on = is_from_the_queue || self.parent.as_ref().is_some_and(|parent| parent.phase() == Phase::Left);
+        // Nor when the write was not answered: whoever drove it was told that, and did not go.
+        let unanswered = self.run.journal.failure().is_some();
+        let goes_on = unanswered || is_from_the_queue || self.parent.as_deref().is_some_and(goes_on_elsewhere);
         if !goes_on && Handle::try_current().is_ok() {
             let gone = CancelReason::new("caller", "whoever waited for the run is gone");
-            drop(StopWhenDropped::new(&self.run.platform, self.run.context.scope(), self.run.context.run(), gone));
+            let run = &self.run;
+            let stop = StopWhenDropped::new(&run.platform, run.context.scope(), run.context.run(), gone);
+            // A parent that another process has by now may wait for it there.
+            match &self.parent {
+                Some(parent) => drop(stop.while_held(parent.journal.lease())),
+                None => drop(stop),
+            }
         }
         self.leave_behind();
     }
 
     pub(super) fn goes_on_with_its_parent(&self) -> bool {
-        let elsewhere = |parent: &Arc<RunCore>| parent.phase() == Phase::Left || parent.journal.failure().is_some();
         let over = matches!(self.run.phase(), Phase::Ended(_) | Phase::Left) && self.owed.is_none();
-        !over && self.run.journal.failure().is_none() && self.parent.as_ref().is_some_and(elsewhere)
+        !over && self.run.journal.failure().is_none() && self.parent.as_deref().is_some_and(goes_on_elsewhere)
     }
 
     /// Gives the run back for whoever goes on with its parent.
@@ -151,4 +158,9 @@ const fn urgency(wait: &WaitFor) -> u8 {
         WaitFor::Child => 2,
         _ => 3,
     }
+}
+
+/// Whether a run has left this process, or lost the right to write here.
+fn goes_on_elsewhere(run: &RunCore) -> bool {
+    run.phase() == Phase::Left || run.journal.failure().is_some()
 }
