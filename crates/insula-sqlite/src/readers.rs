@@ -24,7 +24,7 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 pub(crate) struct Readers {
     inbox: Arc<Inbox<Read>>,
     main: Main,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<Connection>>>,
 }
 
 impl Readers {
@@ -40,7 +40,7 @@ impl Readers {
     fn add(&self) -> Result<(), Error> {
         let (connection, inbox) = (self.main.reader()?, Arc::clone(&self.inbox));
         let name = "insula-sqlite-reader".to_owned();
-        let thread = std::thread::Builder::new().name(name).spawn(move || work(&connection, &inbox));
+        let thread = std::thread::Builder::new().name(name).spawn(move || work(connection, &inbox));
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread.map_err(no_thread)?);
         Ok(())
     }
@@ -68,23 +68,27 @@ impl Drop for Readers {
     fn drop(&mut self) {
         self.inbox.close();
         for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a reader of the SQLite file panicked");
+            match thread.join() {
+                Ok(connection) => drop(connection),
+                Err(_) => tracing::error!("a reader of the SQLite file panicked"),
             }
         }
     }
 }
 
-fn work(connection: &Connection, inbox: &Inbox<Read>) {
+/// Gives its connection back at the end: two that are closed at the same moment each take the other for the last one, and
+/// neither tidies up.
+fn work(connection: Connection, inbox: &Inbox<Read>) -> Connection {
     while let Some(read) = inbox.take(1).pop_front() {
-        if catch_unwind(AssertUnwindSafe(|| read(connection))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| read(&connection))).is_err() {
             tracing::error!("a read of the SQLite file panicked");
         }
         // After an error or a panic within the snapshot.
         if !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err() {
-            return;
+            break;
         }
     }
+    connection
 }
 
 fn snapshot<T>(connection: &Connection, read: impl FnOnce(&Connection) -> Result<T, Stop>) -> Result<T, Stop> {
