@@ -124,7 +124,7 @@ impl Model {
         }
         if self.runs[run].place != Place::Ended {
             self.see(run);
-        } else if let Some(next) = self.under_way(owner, thread).first() {
+        } else if let Some(next) = self.under_way(owner, thread).first().filter(|_| self.runs[run].in_turn) {
             self.see(*next);
         }
     }

@@ -7,7 +7,7 @@ use insula_infra::{Backend, MemoryBackend};
 use insula_sqlite::{SqliteBackend, Synchronous};
 use tempfile::TempDir;
 
-use super::Island;
+use super::{Island, ShiftedClock};
 
 /// A backend, and what must outlive it.
 #[derive(Debug)]
@@ -32,6 +32,19 @@ impl Backing {
                 .open()
                 .expect("the database opens")
                 .into_backend(),
+        }
+    }
+
+    /// As [`Backing::open`], with the clock.
+    pub(crate) fn open_at(&self, clock: &Arc<ShiftedClock>) -> (Backend, Arc<ShiftedClock>) {
+        (self.open(Arc::clone(clock) as _), Arc::clone(clock))
+    }
+
+    /// Another one of the same kind.
+    pub(crate) fn another(&self) -> Self {
+        match self {
+            Self::Memory => Self::Memory,
+            Self::Sqlite(_) => Self::sqlite(),
         }
     }
 
