@@ -1,7 +1,6 @@
 //! How a run goes on that was taken from the queue: what is read before it starts.
 
-use insula_context::CancelReason;
-use insula_infra::Claimed;
+use insula_infra::{Claimed, RunChange};
 use insula_registry::AgentClass;
 use serde_json::Value;
 
@@ -68,14 +67,14 @@ pub(crate) fn outdated(class: &AgentClass, recorded: &Recorded) -> Option<String
     Some(format!("the run was started on version \"{started}\" of \"{name}\", and version \"{here}\" is here now"))
 }
 
-/// A child that was taken over is stopped when its parent is over, or is to be stopped.
+/// A child that was taken over is stopped when its parent is to be stopped; or is over, for one that was created by a worker
+/// that did not know so: the others were asked to stop by the store.
 pub(crate) async fn heed_parent(platform: &Platform, claimed: &mut Claimed) -> Result<(), Error> {
     let header = &claimed.lease.header;
     let Some(parent) = &header.parent else { return Ok(()) };
     let Some(parent) = platform.backend.runs.run(&header.scope, parent).await? else { return Ok(()) };
     if parent.cancel.is_some() || parent.status.is_terminal() {
-        let over = || CancelReason::new("engine", "the run that it was started by is over");
-        claimed.run.cancel.get_or_insert_with(|| parent.cancel.unwrap_or_else(over));
+        claimed.run.cancel.get_or_insert_with(|| parent.cancel.unwrap_or_else(RunChange::orphaned));
     }
     Ok(())
 }
