@@ -54,6 +54,7 @@ const POSTGRES: &str = "insula-postgres";
 const REDIS: &str = "insula-redis";
 const LLM: &str = "insula-llm";
 const SERVER: &str = "insula-server";
+const CLIENT: &str = "insula-client";
 const APP: &str = "insula-app";
 const TESTS: &str = "insula-tests";
 const INTERLEAVINGS: &str = "insula-interleavings";
@@ -76,7 +77,8 @@ const ROWS: &[Row] = &[
     row(3, FACTORY, Only(&[REGISTRY, AGENT, INFRA, CONTEXT]), Here),
     row(4, ENGINE, Only(&[FACTORY, REGISTRY, AGENT, INFRA, CONTEXT]), Here),
     row(5, LLM, Only(&[AGENT, CONTEXT]), Planned),
-    row(6, SERVER, Only(&[ENGINE, CONTEXT]), Planned),
+    row(0, CLIENT, Only(&[]), Here),
+    row(6, SERVER, Only(&[ENGINE, REGISTRY, INFRA, CONTEXT]), Here),
     row(7, APP, Anything, Here),
     row(8, TESTS, Anything, Here),
     row(8, INTERLEAVINGS, Anything, Here),
@@ -105,7 +107,7 @@ const CRATE_FENCES: &[CrateFence] = &[
     CrateFence { crates: &["axum", "hyper"], only_in: &[SERVER], because: "only the server knows HTTP" },
     CrateFence {
         crates: &["reqwest", "rmcp"],
-        only_in: &[LLM, SERVER],
+        only_in: &[LLM, SERVER, CLIENT],
         because: "only models, tools from outside and the server speak to a network",
     },
     CrateFence {
@@ -136,7 +138,7 @@ const CALL_FENCES: &[CallFence] = &[
             "thread::scope",
             "thread::Builder",
         ],
-        only_in: &[ENGINE, SQLITE, APP],
+        only_in: &[ENGINE, SQLITE, SERVER, APP],
         because: "what a crate starts outlives a cancelled run; hand the future to the engine instead",
     },
     CallFence {
