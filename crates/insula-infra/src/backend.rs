@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Budgets, DatabaseSessionManager, EventLog, HealthCheck, Inbox, Quota, RedisManager, RunQueue, RunStore,
-    ScheduleStore, Signals, StateStore,
+    AuditLog, Budgets, Census, DatabaseSessionManager, EventLog, HealthCheck, Inbox, KeyStore, Quota, RedisManager,
+    RunQueue, RunStore, ScheduleStore, Signals, StateStore, UsageStore, Webhooks,
 };
 
 /// The ports that an engine needs, and those that it can do without. Cheap to clone.
@@ -28,6 +28,16 @@ pub struct Backend {
     pub signals: Arc<dyn Signals>,
     /// Rates per user.
     pub quota: Arc<dyn Quota>,
+    /// What a user has used.
+    pub usage: Arc<dyn UsageStore>,
+    /// Keys of all users; for whoever authenticates.
+    pub keys: Arc<dyn KeyStore>,
+    /// Who was let in, and who was refused.
+    pub audit: Arc<dyn AuditLog>,
+    /// Who is to be told of the ends of runs.
+    pub webhooks: Arc<dyn Webhooks>,
+    /// Counts over all users; for operators.
+    pub census: Arc<dyn Census>,
     /// How the backend is.
     pub health: Arc<dyn HealthCheck>,
     /// A user's cache; without one, agents are told that it is unavailable.

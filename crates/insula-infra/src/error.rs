@@ -58,6 +58,12 @@ pub enum Error {
         /// The id.
         thread: ThreadId,
     },
+    /// A key with this id exists already.
+    #[error("a key {key} exists already: choose a fresh id")]
+    KeyExists {
+        /// The id.
+        key: String,
+    },
     /// Other threads begin with this one's log.
     #[error("thread {thread} cannot be deleted: {fork} begins with its log, delete that one first")]
     ThreadForked {

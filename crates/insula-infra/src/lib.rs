@@ -3,8 +3,9 @@
 //!
 //! Ports are split by authority. What takes a [`UserScope`](insula_context::UserScope) may be called by anyone who
 //! holds one: [`RunStore`], [`Inbox`], [`EventLog`], [`StateStore`],
-//! [`ScheduleStore`], [`Budgets`], [`RedisManager`], [`DatabaseSessionManager`], [`Quota`]. What
-//! works across scopes is the [`RunQueue`], and the engine alone is given it. [`Signals`] are best-effort and never the
+//! [`ScheduleStore`], [`Budgets`], [`UsageStore`], [`RedisManager`], [`DatabaseSessionManager`], [`Quota`]. What
+//! works across scopes is named as such: the [`RunQueue`] is for the engine alone, [`KeyStore`] for whoever authenticates,
+//! [`Webhooks`] for whoever delivers, [`Census`] for operators, who get counts and nothing else. [`Signals`] are best-effort and never the
 //! only copy of anything; the log is durable.
 //!
 //! ```
@@ -26,9 +27,11 @@
 //! [`database`], [`signals`], [`quota`], [`health`] (the ports), [`backend`] (all of them together), [`memory`] and,
 //! with the feature of that name, `conformance`.
 
+pub mod audit;
 pub mod backend;
 pub mod budgets;
 pub mod cache;
+pub mod census;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod database;
@@ -36,6 +39,7 @@ mod error;
 pub mod event;
 pub mod health;
 pub mod inbox;
+pub mod keys;
 pub mod log;
 pub mod memory;
 pub mod payload;
@@ -46,15 +50,20 @@ pub mod runs;
 pub mod schedules;
 pub mod signals;
 pub mod state;
+pub mod usage;
+pub mod webhooks;
 
+pub use audit::{AuditLog, AuditRecord, NewAuditEntry};
 pub use backend::Backend;
 pub use budgets::{Allowance, Amounts, Balance, Budgets, Ceiling, Holder, Reservation, Reserved, Spent, Unit};
 pub use cache::{CacheSubscription, RedisManager};
+pub use census::{Census, Counts, NodeRecord};
 pub use database::{DatabaseSession, DatabaseSessionManager};
 pub use error::{Error, Source};
 pub use event::{Event, EventType, NewEvent, RawJson, RunHeader};
 pub use health::{ComponentHealth, Health, HealthCheck};
 pub use inbox::{Answer, AnswerRequest, Inbox, NewQuestion, OpenQuestion};
+pub use keys::{KeyRecord, KeyStore};
 pub use log::{EventLog, EventPage};
 pub use memory::MemoryBackend;
 pub use payload::{Payload, PayloadHash};
@@ -65,3 +74,5 @@ pub use runs::{CancelRequest, Deleted, Fork, Page, PageRequest, RunFilter, RunSt
 pub use schedules::{ScheduleRecord, ScheduleStore};
 pub use signals::{LocalSignals, Signals, ThreadWatch};
 pub use state::{StateKey, StateSpace, StateStore, Versioned};
+pub use usage::{UsageRow, UsageStore};
+pub use webhooks::{Attempt, WebhookRecord, WebhookState, Webhooks};

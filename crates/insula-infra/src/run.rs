@@ -226,12 +226,14 @@ pub struct NewRun {
     pub most_queued: Option<usize>,
     /// What the engine writes down for itself. Its owner does not see it.
     pub options: Option<RawJson>,
+    /// Who is to be told of its end. Nothing is made of it where a run has a parent.
+    pub webhook: Option<RawJson>,
 }
 
 impl NewRun {
     /// A run with nothing out of the ordinary.
     pub fn new(header: Arc<RunHeader>, version: Arc<str>, input: RawJson, created_at: Timestamp) -> Self {
-        let (payload, available_at, deadline, policy, most_queued, options) = Default::default();
+        let (payload, available_at, deadline, policy, most_queued, options, webhook) = Default::default();
         let (priority, weight) = (0, 1);
         Self {
             header,
@@ -246,6 +248,7 @@ impl NewRun {
             weight,
             most_queued,
             options,
+            webhook,
         }
     }
 }

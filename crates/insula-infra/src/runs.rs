@@ -107,6 +107,18 @@ pub trait RunStore: Send + Sync {
     /// When the store does not answer.
     async fn threads(&self, scope: &UserScope, page: &PageRequest) -> Result<Page<ThreadRecord>, Error>;
 
+    /// One thread.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<ThreadRecord>, Error>;
+
+    /// Makes a thread without runs.
+    ///
+    /// # Errors
+    /// [`Error::ThreadExists`] when there is a thread of this name.
+    async fn create_thread(&self, scope: &UserScope, thread: &ThreadId, at: Timestamp) -> Result<ThreadRecord, Error>;
+
     /// Records the wish to stop a run, also one that does not exist yet: an owner may have up to 1,000 such wishes, and
     /// the oldest goes first. The first wish for a run is kept.
     ///
