@@ -99,6 +99,16 @@ impl EventStream {
         }
     }
 
+    /// What comes next, as much of it as was read at once: at least one item; `None` after a run's terminal event. Waits as
+    /// long as there is nothing. Cancellation safe.
+    ///
+    /// # Errors
+    /// As [`EventStream::next`].
+    pub async fn batch(&mut self) -> Result<Option<Vec<StreamItem>>, Error> {
+        let Some(first) = self.next().await? else { return Ok(None) };
+        Ok(Some(std::iter::once(first).chain(std::iter::from_fn(|| self.next_read())).collect()))
+    }
+
     /// Reads what is there, without waiting for more: up to one page.
     ///
     /// # Errors
