@@ -1,7 +1,7 @@
 //! What was used, summed up while it happens: a question about a month costs rows of days, not of runs.
 
 use async_trait::async_trait;
-use insula_context::UserScope;
+use insula_context::{Timestamp, UserScope};
 use serde::Serialize;
 
 use crate::Error;
@@ -33,10 +33,25 @@ impl UsageRow {
     /// How many buckets there are: up to 2^22 ms, which is over an hour, and beyond.
     pub const BUCKETS: usize = 24;
 
+    /// Nothing yet.
+    pub fn new(day: i64, agent: &str) -> Self {
+        Self { day, agent: agent.to_owned(), took: vec![0; Self::BUCKETS], ..Self::default() }
+    }
+
+    /// The day to which a moment belongs.
+    pub fn day_of(at: Timestamp) -> i64 {
+        at.as_micros().div_euclid(24 * 60 * 60 * 1_000_000)
+    }
+
+    /// How long a run took, in microseconds; nothing if it never began.
+    pub fn micros(started: Option<Timestamp>, ended: Timestamp) -> u64 {
+        started.map_or(0, |started| u64::try_from(ended.since(started).as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// The bucket of a run that took so many microseconds.
     pub fn bucket(micros: u64) -> usize {
         let millis = micros / 1_000;
-        (u64::BITS - millis.leading_zeros()) as usize
+        ((u64::BITS - millis.leading_zeros()) as usize).min(Self::BUCKETS - 1)
     }
 }
 

@@ -173,7 +173,13 @@ impl SqliteBackend {
 
     /// All of its ports. The cache is this process's memory: losing it costs speed only.
     pub fn into_backend(self) -> Backend {
+        let memory = MemoryBackend::with(self.clock).into_backend();
         Backend {
+            usage: memory.usage,
+            keys: memory.keys,
+            audit: memory.audit,
+            webhooks: memory.webhooks,
+            census: memory.census,
             queue: Arc::clone(&self.store) as _,
             runs: Arc::clone(&self.store) as _,
             log: Arc::clone(&self.store) as _,
@@ -184,7 +190,7 @@ impl SqliteBackend {
             quota: Arc::clone(&self.store) as _,
             health: self.store,
             signals: Arc::new(self.signals),
-            cache: MemoryBackend::with(self.clock).into_backend().cache,
+            cache: memory.cache,
             database: Some(Arc::new(self.databases)),
         }
     }
