@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    AuditLog, Budgets, Census, DatabaseSessionManager, EventLog, HealthCheck, Inbox, KeyStore, Quota, RedisManager,
+    AuditLog, Budgets, Census, DatabaseSessionManager, EventLog, HealthCheck, Inbox, KeyStore, PlanStore, Quota, RedisManager,
     RunQueue, RunStore, ScheduleStore, Signals, StateStore, UsageStore, Webhooks,
 };
 
@@ -32,6 +32,8 @@ pub struct Backend {
     pub usage: Arc<dyn UsageStore>,
     /// Keys of all users; for whoever authenticates.
     pub keys: Arc<dyn KeyStore>,
+    /// What single users may have; for whoever admits them.
+    pub plans: Arc<dyn PlanStore>,
     /// Who was let in, and who was refused.
     pub audit: Arc<dyn AuditLog>,
     /// Who is to be told of the ends of runs.

@@ -20,11 +20,13 @@
 //! `http` (what happens around every request), `routes`, `feed` (one reader of a log), `sse` and `socket` (its two encodings),
 //! [`webhooks`], [`metrics`], `serve` (listening and ending).
 
+mod audit;
 pub mod auth;
 mod error;
 mod feed;
 mod http;
 pub mod metrics;
+mod plans;
 pub mod problem;
 mod routes;
 mod seats;
@@ -38,8 +40,9 @@ pub mod wire;
 
 pub use error::Error;
 pub use http::origin::Origin;
+pub use plans::Plans;
 pub use problem::Problem;
 pub use routes::openapi;
 pub use serve::Tls;
-pub use service::{Server, router};
+pub use service::{Server, ServerBuilder, router};
 pub use settings::Settings;

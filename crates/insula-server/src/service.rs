@@ -10,6 +10,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{Authenticator, Rates},
     metrics::Metrics,
+    plans::Plans,
+    problem::{Kind, Problem},
     routes,
     seats::Seats,
     settings::Settings,
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     pub settings: Settings,
     pub metrics: Metrics,
     pub seats: Seats,
+    pub plans: Option<Plans>,
     pub started_at: Timestamp,
     /// Nothing new is taken; streams go on until what is in progress has ended.
     pub draining: CancellationToken,
@@ -44,20 +47,39 @@ impl Deref for Server {
     }
 }
 
-impl Server {
-    /// A server with the default rates.
-    pub fn new(engine: ExecutionEngineFactory, auth: Authenticator, settings: Settings) -> Self {
-        Self::with_rates(engine, auth, settings, Rates::default())
+/// Puts a [`Server`] together. What is required was asked for already; the rest has defaults.
+#[must_use = "a builder does nothing until it is built"]
+pub struct ServerBuilder {
+    engine: ExecutionEngineFactory,
+    auth: Authenticator,
+    settings: Settings,
+    rates: Rates,
+    plans: Option<Plans>,
+}
+
+impl ServerBuilder {
+    /// How much the server takes, and from where.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
     }
 
-    /// A server that takes so many requests of a user and of an address.
-    pub fn with_rates(
-        engine: ExecutionEngineFactory,
-        auth: Authenticator,
-        settings: Settings,
-        rates: Rates,
-    ) -> Self {
-        Self(Arc::new(Shared {
+    /// How many requests of a user and of an address.
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
+    }
+
+    /// The plans that the engine was built with. Without them admins cannot set limits.
+    pub fn plans(mut self, plans: Plans) -> Self {
+        self.plans = Some(plans);
+        self
+    }
+
+    /// The server.
+    pub fn build(self) -> Server {
+        let Self { engine, auth, settings, rates, plans } = self;
+        Server(Arc::new(Shared {
             started_at: engine.clock().now(),
             seats: Seats::new(settings.streams),
             metrics: Metrics::new(),
@@ -68,7 +90,21 @@ impl Server {
             auth,
             rates,
             settings,
+            plans,
         }))
+    }
+}
+
+impl Server {
+    /// Starts from what is required: what runs agents, and who is let in.
+    pub fn builder(engine: ExecutionEngineFactory, auth: Authenticator) -> ServerBuilder {
+        ServerBuilder { engine, auth, settings: Settings::default(), rates: Rates::default(), plans: None }
+    }
+
+    /// The plans, where admins may set limits.
+    pub(crate) fn plans(&self) -> Result<&Plans, Problem> {
+        let absent = || Problem::new(Kind::Unavailable, "limits of single users are not configured here");
+        self.plans.as_ref().ok_or_else(absent)
     }
 
     /// All routes, to be served by [`Server::serve`] or nested in somebody's own service.
@@ -100,5 +136,5 @@ impl std::fmt::Debug for Server {
 /// The API of this engine, with the default settings, to be nested in somebody's own service. Whoever wants to end streams at
 /// shutdown, or other settings, takes a [`Server`].
 pub fn router(engine: ExecutionEngineFactory, authenticator: Authenticator) -> Router {
-    Server::new(engine, authenticator, Settings::default()).router()
+    Server::builder(engine, authenticator).build().router()
 }

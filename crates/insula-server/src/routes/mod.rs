@@ -32,7 +32,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use submit::{Submission, answer, cancel, submit};
 
-use crate::{http::envelope::envelope, problem::Problem, service::Server, socket};
+use crate::{http::envelope::envelope, service::Server, socket};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -107,8 +107,7 @@ pub(crate) fn router(server: &Server) -> Router {
     let openapi = get(move || async move { Json((*description).clone()) });
     routes
         .route("/openapi.json", openapi)
-        .merge(console::routes())
-        .fallback(|| async { Problem::absent("route") })
+        .fallback(console::file)
         .layer(DefaultBodyLimit::max(server.settings.body_bytes))
         .layer(CompressionLayer::new())
         .layer(cors(server))
