@@ -46,6 +46,7 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         priority: request.priority,
         weight: limits.weight,
         most_queued: Some(limits.queued),
+        webhook: request.webhook,
         options: RunOptions { budget: request.budget, ..RunOptions::default() }.stored(),
         ..NewRun::new(header, Arc::clone(class.version()), input, now)
     })
