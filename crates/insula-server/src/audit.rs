@@ -9,12 +9,12 @@ use crate::{
     auth::{Credential, Principal},
     http::origin::Origin,
     problem::Problem,
-    service::Server,
+    service::Service,
 };
 
 /// Writes down, in the log of the caller's user, that something was done. Durable when it returns.
 pub(crate) async fn done(
-    server: &Server,
+    server: &Service,
     by: &Principal,
     origin: &Origin,
     action: &str,
@@ -25,7 +25,7 @@ pub(crate) async fn done(
 
 /// As [`done`], in the log of the user whom it concerns.
 pub(crate) async fn concerning(
-    server: &Server,
+    server: &Service,
     user: &UserScope,
     by: &Principal,
     origin: &Origin,

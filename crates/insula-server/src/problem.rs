@@ -143,7 +143,7 @@ pub struct Problem {
 /// The body of a problem, for the description of the API.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(crate) struct ProblemBody {
+pub struct ProblemBody {
     /// `urn:insula:problem:NAME`.
     #[serde(rename = "type")]
     pub kind: String,
@@ -156,6 +156,7 @@ pub(crate) struct ProblemBody {
     /// The request, as the server's log names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// What else helps.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub more: Map<String, Value>,

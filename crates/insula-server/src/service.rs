@@ -8,7 +8,7 @@ use insula_engine::ExecutionEngineFactory;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{Authenticator, Rates},
+    auth::{Authenticator, RateRules, Rates},
     metrics::Metrics,
     plans::Plans,
     problem::{Kind, Problem},
@@ -19,7 +19,11 @@ use crate::{
 
 /// A server that is not listening yet. A clone is the same server.
 #[derive(Clone)]
-pub struct Server(Arc<Shared>);
+pub struct Server(pub(crate) Service);
+
+/// What every route is handed.
+#[derive(Clone)]
+pub(crate) struct Service(Arc<Shared>);
 
 /// What all routes share.
 pub(crate) struct Shared {
@@ -39,7 +43,7 @@ pub(crate) struct Shared {
     pub tasks: TaskTracker,
 }
 
-impl Deref for Server {
+impl Deref for Service {
     type Target = Shared;
 
     fn deref(&self) -> &Shared {
@@ -53,7 +57,7 @@ pub struct ServerBuilder {
     engine: ExecutionEngineFactory,
     auth: Authenticator,
     settings: Settings,
-    rates: Rates,
+    rates: RateRules,
     plans: Option<Plans>,
 }
 
@@ -65,7 +69,7 @@ impl ServerBuilder {
     }
 
     /// How many requests of a user and of an address.
-    pub fn rates(mut self, rates: Rates) -> Self {
+    pub fn rates(mut self, rates: RateRules) -> Self {
         self.rates = rates;
         self
     }
@@ -79,32 +83,34 @@ impl ServerBuilder {
     /// The server.
     pub fn build(self) -> Server {
         let Self { engine, auth, settings, rates, plans } = self;
-        Server(Arc::new(Shared {
+        Server(Service(Arc::new(Shared {
             started_at: engine.clock().now(),
             seats: Seats::new(settings.streams),
             metrics: Metrics::new(),
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            rates: Rates::new(rates, Arc::clone(engine.clock())),
             engine,
             auth,
-            rates,
             settings,
             plans,
-        }))
+        })))
+    }
+}
+
+impl Service {
+    /// The plans, where admins may set limits.
+    pub(crate) fn plans(&self) -> Result<&Plans, Problem> {
+        let absent = || Problem::new(Kind::Unavailable, "limits of single users are not configured here");
+        self.plans.as_ref().ok_or_else(absent)
     }
 }
 
 impl Server {
     /// Starts from what is required: what runs agents, and who is let in.
     pub fn builder(engine: ExecutionEngineFactory, auth: Authenticator) -> ServerBuilder {
-        ServerBuilder { engine, auth, settings: Settings::default(), rates: Rates::default(), plans: None }
-    }
-
-    /// The plans, where admins may set limits.
-    pub(crate) fn plans(&self) -> Result<&Plans, Problem> {
-        let absent = || Problem::new(Kind::Unavailable, "limits of single users are not configured here");
-        self.plans.as_ref().ok_or_else(absent)
+        ServerBuilder { engine, auth, settings: Settings::default(), rates: RateRules::default(), plans: None }
     }
 
     /// All routes, to be served by [`Server::serve`] or nested in somebody's own service.
@@ -112,24 +118,24 @@ impl Server {
     /// The address of a caller is known only where the outer service provides `ConnectInfo<SocketAddr>`; without it, there is
     /// no rate by address.
     pub fn router(&self) -> Router {
-        routes::router(self)
+        routes::router(&self.0)
     }
 
     /// Takes nothing new from now on: submissions are refused, and `/readyz` says so.
     pub fn drain(&self) {
-        self.draining.cancel();
+        self.0.draining.cancel();
     }
 
     /// Ends every stream and socket. Each reader has a cursor to go on from.
     pub fn close(&self) {
         self.drain();
-        self.closing.cancel();
+        self.0.closing.cancel();
     }
 }
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Server").field("settings", &self.0.settings).finish_non_exhaustive()
     }
 }
 

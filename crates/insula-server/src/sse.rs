@@ -15,7 +15,7 @@ use crate::{
     metrics::Open,
     problem::Problem,
     seats::Seat,
-    service::Server,
+    service::Service,
 };
 
 /// How often an idle stream says that it is alive, so that what stands in between does not close it.
@@ -25,7 +25,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Everything that a stream holds; it is given back when the client leaves.
 struct Stream {
-    server: Server,
+    server: Service,
     feed: Feed,
     validity: Validity,
     _seat: Seat,
@@ -34,7 +34,7 @@ struct Stream {
 
 /// The response that goes on until the run has ended, the credential is not worth anything any more, the server goes down, or
 /// the client leaves.
-pub(crate) fn response(server: &Server, principal: &Principal, feed: Feed) -> Result<Response, Problem> {
+pub(crate) fn response(server: &Service, principal: &Principal, feed: Feed) -> Result<Response, Problem> {
     let stream = Stream {
         feed,
         validity: server.auth.watch(principal),

@@ -10,7 +10,7 @@ use super::origin::Origin;
 use crate::{
     auth::{Access, Principal, Refused, Role},
     problem::{Kind, Problem},
-    service::Server,
+    service::Service,
 };
 
 /// Somebody with a valid credential, whatever it allows.
@@ -27,7 +27,7 @@ pub(crate) struct Writer(pub Principal);
 
 /// An operator, who sees counts and health of all.
 #[derive(Debug, Clone)]
-pub(crate) struct Operator(pub Principal);
+pub(crate) struct Operator(#[expect(dead_code, reason = "what an operator sees depends on nobody's name")] pub Principal);
 
 /// An admin, who reads keys and limits of all.
 #[derive(Debug, Clone)]
@@ -64,42 +64,37 @@ pub(crate) fn unauthenticated() -> Problem {
 }
 
 /// Lets somebody in: credential, then rate.
-pub(crate) async fn admit(server: &Server, headers: &HeaderMap, origin: &Origin) -> Result<Principal, Problem> {
+pub(crate) async fn admit(server: &Service, headers: &HeaderMap, origin: &Origin) -> Result<Principal, Problem> {
     let Some(credential) = bearer(headers) else {
         server.metrics.unauthenticated("missing");
         return Err(unauthenticated());
     };
     let principal = server.auth.authenticate(credential).await.map_err(|refused| match refused {
-        Refused::Credential => {
-            server.metrics.unauthenticated("invalid");
-            guessed(server, origin)
-        }
         Refused::Unavailable(error) => error.into(),
+        _ => guessed(server, origin),
     })?;
     within_rate(server, &principal)?;
     Ok(principal)
 }
 
-/// Whoever sends what is not valid may be guessing, and is slowed down.
-fn guessed(server: &Server, origin: &Origin) -> Problem {
-    match origin.address.map(|address| server.rates.failed(address)) {
-        Some(Err(wait)) => {
-            server.metrics.rate_limited("failed");
-            Problem::new(Kind::RateLimited, "too many invalid credentials from this address").after(Some(wait))
-        }
-        _ => unauthenticated(),
+/// Whoever sends what is not valid may be guessing: the address is let in less often from now on.
+fn guessed(server: &Service, origin: &Origin) -> Problem {
+    server.metrics.unauthenticated("invalid");
+    if let Some(address) = origin.address {
+        server.rates.failed(address);
     }
+    unauthenticated()
 }
 
-pub(crate) fn within_rate(server: &Server, principal: &Principal) -> Result<(), Problem> {
-    server.rates.user(&principal.scope).map_err(|wait| {
+pub(crate) fn within_rate(server: &Service, principal: &Principal) -> Result<(), Problem> {
+    server.rates.user(&principal.scope).map_err(|limited| {
         server.metrics.rate_limited("user");
-        Problem::new(Kind::RateLimited, "too many requests of this user: slow down").after(Some(wait))
+        Problem::new(Kind::RateLimited, "too many requests of this user: slow down").after(Some(limited.retry_after))
     })
 }
 
 /// A page of another origin may not use what a browser sends along; one that is configured may.
-pub(crate) fn same_origin(server: &Server, parts: &Parts) -> Result<(), Problem> {
+pub(crate) fn same_origin(server: &Service, parts: &Parts) -> Result<(), Problem> {
     let Some(origin) = parts.headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -111,7 +106,7 @@ pub(crate) fn same_origin(server: &Server, parts: &Parts) -> Result<(), Problem>
     Err(Problem::new(Kind::Forbidden, "pages of this origin may not call this server"))
 }
 
-async fn principal(parts: &Parts, server: &Server) -> Result<Principal, Problem> {
+async fn principal(parts: &Parts, server: &Service) -> Result<Principal, Problem> {
     same_origin(server, parts)?;
     let origin = parts.extensions.get::<Origin>();
     let origin = origin.ok_or_else(|| Problem::new(Kind::Internal, "the route stands outside of the server's layers"))?;
@@ -132,10 +127,10 @@ fn require(principal: &Principal, role: Role, access: Access) -> Result<(), Prob
 /// A caller with this role and access.
 macro_rules! callers {
     ($($name:ident: $role:expr, $access:expr;)*) => {$(
-        impl FromRequestParts<Server> for $name {
+        impl FromRequestParts<Service> for $name {
             type Rejection = Problem;
 
-            async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Problem> {
+            async fn from_request_parts(parts: &mut Parts, server: &Service) -> Result<Self, Problem> {
                 let principal = principal(parts, server).await?;
                 require(&principal, $role, $access)?;
                 Ok(Self(principal))
@@ -152,10 +147,10 @@ callers! {
     Admin: Role::Admin, Access::Write;
 }
 
-impl FromRequestParts<Server> for Caller {
+impl FromRequestParts<Service> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, server: &Service) -> Result<Self, Problem> {
         principal(parts, server).await.map(Self)
     }
 }

@@ -20,7 +20,7 @@ use tracing::Instrument;
 use super::origin::{Origin, short, traceparent};
 use crate::{
     problem::{Kind, Problem},
-    service::Server,
+    service::Service,
     wire::Span,
 };
 
@@ -40,7 +40,7 @@ pub(crate) fn wait(uri: &Uri) -> Result<Option<Duration>, Problem> {
 }
 
 /// Stands around every route.
-pub(crate) async fn envelope(State(server): State<Server>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(State(server): State<Service>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let origin = origin(&server, &request);
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -55,7 +55,7 @@ pub(crate) async fn envelope(State(server): State<Server>, mut request: Request,
 }
 
 /// The response of the route, or why it was not asked. A panic ends its request and nothing else.
-async fn answer(server: &Server, origin: &Origin, request: Request, next: Next) -> Response {
+async fn answer(server: &Service, origin: &Origin, request: Request, next: Next) -> Response {
     if let Err(problem) = admit(server, origin, request.uri()) {
         return problem.into_response();
     }
@@ -72,7 +72,7 @@ async fn answer(server: &Server, origin: &Origin, request: Request, next: Next) 
     }
 }
 
-fn admit(server: &Server, origin: &Origin, uri: &Uri) -> Result<(), Problem> {
+fn admit(server: &Service, origin: &Origin, uri: &Uri) -> Result<(), Problem> {
     let most = server.settings.url_bytes;
     let bytes = uri.path().len() + uri.query().map_or(0, str::len);
     if bytes > most {
@@ -80,15 +80,16 @@ fn admit(server: &Server, origin: &Origin, uri: &Uri) -> Result<(), Problem> {
             .with("limit", most));
     }
     match origin.address.map(|address| server.rates.address(address)) {
-        Some(Err(wait)) => {
+        Some(Err(limited)) => {
             server.metrics.rate_limited("address");
-            Err(Problem::new(Kind::RateLimited, "too many requests from this address: slow down").after(Some(wait)))
+            let detail = "too many requests from this address: slow down";
+            Err(Problem::new(Kind::RateLimited, detail).after(Some(limited.retry_after)))
         }
         _ => Ok(()),
     }
 }
 
-fn origin(server: &Server, request: &Request) -> Origin {
+fn origin(server: &Service, request: &Request) -> Origin {
     let headers = request.headers();
     let sent = short(headers, REQUEST_ID.as_str()).and_then(|id| RequestId::new(id).ok());
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
@@ -103,7 +104,7 @@ fn origin(server: &Server, request: &Request) -> Origin {
 }
 
 /// The caller's address. What a proxy says is believed where the proxy is ours: the last address that is not.
-fn caller_behind(server: &Server, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+fn caller_behind(server: &Service, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let is_ours = |address: &IpAddr| server.settings.proxies.iter().any(|net| net.contains(address));
     if !is_ours(&peer) {
         return peer;

@@ -3,4 +3,4 @@
 pub(crate) mod caller;
 pub(crate) mod envelope;
 pub(crate) mod extract;
-pub mod origin;
+pub(crate) mod origin;

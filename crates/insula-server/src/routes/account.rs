@@ -17,7 +17,7 @@ use crate::{
         origin::Origin,
     },
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{AuditList, DeletedCount, Me, MeCredential, MeServer, UsageItem, UsageReport},
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct Confirm {
 #[utoipa::path(delete, path = "/v1/me", tag = "account", params(Confirm),
     responses((status = 200, body = DeletedCount), (status = "default", body = ProblemBody)))]
 pub(crate) async fn delete(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     origin: Origin,
     Query(Confirm { confirm }): Query<Confirm>,
@@ -89,7 +89,7 @@ pub(crate) struct After {
 #[utoipa::path(get, path = "/v1/audit", tag = "account", params(After),
     responses((status = 200, body = AuditList), (status = "default", body = ProblemBody)))]
 pub(crate) async fn audit(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Query(After { after, limit }): Query<After>,
 ) -> Result<Json<AuditList>, Problem> {
@@ -118,7 +118,7 @@ const USUAL_DAYS: i64 = 29;
 #[utoipa::path(get, path = "/v1/usage", tag = "account", params(Days),
     responses((status = 200, body = UsageReport), (status = "default", body = ProblemBody)))]
 pub(crate) async fn usage(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Query(days): Query<Days>,
 ) -> Result<Json<UsageReport>, Problem> {

@@ -20,7 +20,7 @@ use crate::{
         origin::Origin,
     },
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{Key, List, NewKeyOrder, OwnLimits, ShownKey},
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Whose {
 }
 
 impl Whose {
-    fn read(self, server: &Server, by: &Principal) -> Result<Option<UserScope>, Problem> {
+    fn read(self, server: &Service, by: &Principal) -> Result<Option<UserScope>, Problem> {
         match (self.tenant_id, self.user_id) {
             (Some(tenant), Some(user)) => Ok(Some(server.auth.scope_of(by, &tenant, &user)?)),
             (None, None) => Ok(None),
@@ -48,7 +48,7 @@ impl Whose {
 #[utoipa::path(get, path = "/v1/admin/keys", tag = "admin", params(Whose, Part),
     responses((status = 200, body = List<Key>), (status = "default", body = ProblemBody)))]
 pub(crate) async fn keys(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: AdminReader,
     Query(whose): Query<Whose>,
     Query(part): Query<Part>,
@@ -68,7 +68,7 @@ fn roles(words: Option<&[String]>) -> Result<Roles, Problem> {
 #[utoipa::path(post, path = "/v1/admin/keys", tag = "admin", request_body = NewKeyOrder,
     responses((status = 201, body = ShownKey), (status = "default", body = ProblemBody)))]
 pub(crate) async fn create_key(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Admin,
     origin: Origin,
     Body(order): Body<NewKeyOrder>,
@@ -87,7 +87,7 @@ pub(crate) async fn create_key(
 
 /// In the log of the user whose key it is.
 async fn written(
-    server: &Server,
+    server: &Service,
     by: &Principal,
     origin: &Origin,
     action: &str,
@@ -100,7 +100,7 @@ async fn written(
 #[utoipa::path(delete, path = "/v1/admin/keys/{key_id}", tag = "admin", params(("key_id" = String, Path)),
     responses((status = 200, body = Key), (status = "default", body = ProblemBody)))]
 pub(crate) async fn revoke_key(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Admin,
     origin: Origin,
     Path(id): Path<String>,
@@ -117,7 +117,7 @@ type Named = (String, String);
     params(("tenant_id" = String, Path), ("user_id" = String, Path)),
     responses((status = 200, body = OwnLimits), (status = "default", body = ProblemBody)))]
 pub(crate) async fn limits(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: AdminReader,
     Path((tenant, user)): Path<Named>,
 ) -> Result<Json<OwnLimits>, Problem> {
@@ -130,7 +130,7 @@ pub(crate) async fn limits(
     params(("tenant_id" = String, Path), ("user_id" = String, Path)), request_body = OwnLimits,
     responses((status = 200, body = OwnLimits), (status = "default", body = ProblemBody)))]
 pub(crate) async fn put_limits(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Admin,
     origin: Origin,
     Path((tenant, user)): Path<Named>,
@@ -147,7 +147,7 @@ pub(crate) async fn put_limits(
     params(("tenant_id" = String, Path), ("user_id" = String, Path)),
     responses((status = 204), (status = "default", body = ProblemBody)))]
 pub(crate) async fn delete_limits(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Admin,
     origin: Origin,
     Path((tenant, user)): Path<Named>,

@@ -1,6 +1,6 @@
 //! Runs as files: given out, taken in, executed again.
 
-use std::{convert::Infallible, io::Cursor};
+use std::io::Cursor;
 
 use axum::{
     Json,
@@ -11,7 +11,7 @@ use axum::{
 };
 use futures::stream;
 use insula_context::{RunId, ThreadId};
-use insula_engine::{Archive, Export, Part};
+use insula_engine::{Archive, Error as EngineError, Export, Part};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
@@ -24,7 +24,7 @@ use crate::{
         origin::Origin,
     },
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{ImportedRun, ReplayReport},
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Wanted {
 #[utoipa::path(get, path = "/v1/runs/{run_id}/export", tag = "archive", params(("run_id" = String, Path), Wanted),
     responses((status = 200, content((String = "application/x-ndjson"))), (status = "default", body = ProblemBody)))]
 pub(crate) async fn export(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     origin: Origin,
     Path(run): Path<String>,
@@ -59,22 +59,13 @@ pub(crate) async fn export(
     Ok(response)
 }
 
-/// What cannot be read ends the body before its last line, which says that it is whole.
-fn lines(export: Export) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold(export, |mut export| async move {
-        match export.next_line().await {
-            Ok(Some(mut line)) => {
-                if !line.ends_with('\n') {
-                    line.push('\n');
-                }
-                Some((Ok(Bytes::from(line)), export))
-            }
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(%error, "an export could not be read to its end");
-                None
-            }
-        }
+/// What cannot be read breaks the body off, so that nobody takes it for whole.
+fn lines(export: Export) -> impl futures::Stream<Item = Result<Bytes, EngineError>> {
+    stream::try_unfold(export, |mut export| async move {
+        let line = export.next_line().await.inspect_err(|error| {
+            tracing::warn!(%error, "an export could not be read to its end");
+        })?;
+        Ok(line.map(|line| (Bytes::from(line + "\n"), export)))
     })
 }
 
@@ -91,7 +82,7 @@ pub(crate) struct Into {
     request_body(content = String, content_type = "application/x-ndjson"),
     responses((status = 201, body = ImportedRun), (status = "default", body = ProblemBody)))]
 pub(crate) async fn import(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     origin: Origin,
     Query(into): Query<Into>,
@@ -100,13 +91,13 @@ pub(crate) async fn import(
     let thread = into.thread_id.map(ThreadId::new).transpose()?;
     let bytes = body(&server, request).await?;
     let archive = Archive::read(Cursor::new(bytes))?;
-    let imported = server.engine.import(caller.scope(), archive, thread).await?;
+    let imported = server.engine.import(caller.scope(), &archive, thread).await?;
     audit::done(&server, &caller.0, &origin, "run.imported", json!({"run_id": imported.run_id})).await?;
     Ok((StatusCode::CREATED, Json(imported.into())))
 }
 
 /// An archive may be larger than other bodies.
-async fn body(server: &Server, request: Request) -> Result<Bytes, Problem> {
+async fn body(server: &Service, request: Request) -> Result<Bytes, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with(LINES) {
         return Err(Problem::new(Kind::UnsupportedMediaType, format!("lines of JSON are wanted: Content-Type: {LINES}")));
@@ -121,7 +112,7 @@ async fn body(server: &Server, request: Request) -> Result<Bytes, Problem> {
 #[utoipa::path(post, path = "/v1/runs/{run_id}/replay", tag = "archive", params(("run_id" = String, Path)),
     responses((status = 200, body = ReplayReport), (status = "default", body = ProblemBody)))]
 pub(crate) async fn replay(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(run): Path<String>,
 ) -> Result<Json<ReplayReport>, Problem> {

@@ -19,7 +19,7 @@ use crate::{
         extract::{Path, Query},
     },
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
     sse,
     wire::{EventList, PageGap},
 };
@@ -61,7 +61,7 @@ fn cursor(headers: &HeaderMap, after: u64) -> Result<u64, Problem> {
               (status = 204, description = "the run has ended and everything was read"),
               (status = "default", body = ProblemBody)))]
 pub(crate) async fn of_run(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Path(run): Path<String>,
     Query(from): Query<From>,
@@ -88,7 +88,7 @@ pub(crate) async fn of_run(
     responses((status = 200, content((EventList = "application/json"), (String = "text/event-stream"))),
               (status = "default", body = ProblemBody)))]
 pub(crate) async fn of_thread(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Path(thread): Path<String>,
     Query(from): Query<From>,

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::{
     http::caller::Operator,
     problem::ProblemBody,
-    service::Server,
+    service::Service,
     wire::{ComponentState, Ready},
 };
 
@@ -33,7 +33,7 @@ pub(crate) async fn alive() -> Json<Alive> {
 /// Whether the server takes work, asked now. What exactly was seen is for operators.
 #[utoipa::path(get, path = "/readyz", tag = "operator", security(()),
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
-pub(crate) async fn ready(State(server): State<Server>, request: Request) -> Response {
+pub(crate) async fn ready(State(server): State<Service>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let in_detail = parts.headers.contains_key(header::AUTHORIZATION)
         && Operator::from_request_parts(&mut parts, &server).await.is_ok();
@@ -54,7 +54,7 @@ pub(crate) async fn ready(State(server): State<Server>, request: Request) -> Res
 /// Counts for Prometheus. No user is in them.
 #[utoipa::path(get, path = "/metrics", tag = "operator",
     responses((status = 200, content((String = "text/plain"))), (status = "default", body = ProblemBody)))]
-pub(crate) async fn metrics(State(server): State<Server>, _: Operator) -> Response {
+pub(crate) async fn metrics(State(server): State<Service>, _: Operator) -> Response {
     let text = server.metrics.render(&server.engine).await;
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], text).into_response()

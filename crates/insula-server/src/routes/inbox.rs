@@ -9,7 +9,7 @@ use super::page::Part;
 use crate::{
     http::{caller::Reader, extract::Query},
     problem::{Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{List, OpenQuestion},
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Of {
 #[utoipa::path(get, path = "/v1/inbox", tag = "runs", params(Of, Part),
     responses((status = 200, body = List<OpenQuestion>), (status = "default", body = ProblemBody)))]
 pub(crate) async fn list(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Query(of): Query<Of>,
     Query(part): Query<Part>,

@@ -14,7 +14,7 @@ use crate::{
         origin::Origin,
     },
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{Key, KeyOrder, List, ShownKey, ShownTicket},
 };
 
@@ -45,7 +45,7 @@ pub(super) fn described(record: &KeyRecord) -> serde_json::Value {
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", params(Part),
     responses((status = 200, body = List<Key>), (status = "default", body = ProblemBody)))]
 pub(crate) async fn list(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Query(part): Query<Part>,
 ) -> Result<Json<List<Key>>, Problem> {
@@ -57,7 +57,7 @@ pub(crate) async fn list(
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = KeyOrder,
     responses((status = 201, body = ShownKey), (status = "default", body = ProblemBody)))]
 pub(crate) async fn create(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     origin: Origin,
     Body(order): Body<KeyOrder>,
@@ -73,7 +73,7 @@ pub(crate) async fn create(
 #[utoipa::path(delete, path = "/v1/keys/{key_id}", tag = "keys", params(("key_id" = String, Path)),
     responses((status = 200, body = Key), (status = "default", body = ProblemBody)))]
 pub(crate) async fn revoke(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     origin: Origin,
     Path(id): Path<String>,
@@ -86,7 +86,7 @@ pub(crate) async fn revoke(
 /// A ticket for the socket, good once and soon.
 #[utoipa::path(post, path = "/v1/tickets", tag = "keys",
     responses((status = 201, body = ShownTicket), (status = "default", body = ProblemBody)))]
-pub(crate) async fn ticket(State(server): State<Server>, caller: Reader) -> (StatusCode, Json<ShownTicket>) {
+pub(crate) async fn ticket(State(server): State<Service>, caller: Reader) -> (StatusCode, Json<ShownTicket>) {
     let ticket = server.auth.ticket(&caller.0);
     let shown = ShownTicket { ticket: ticket.text.expose().to_owned(), expires_at: ticket.expires_at };
     (StatusCode::CREATED, Json(shown))

@@ -1,6 +1,8 @@
 //! The routes, one module for each part of the API. Each handler says in its attribute where it is found, and both the router and
 //! the description of the API are made from that.
 
+#![expect(unused_qualifications, reason = "the attributes of the descriptions qualify the types that they repeat")]
+
 mod account;
 mod admin;
 mod agents;
@@ -32,7 +34,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use submit::{Submission, answer, cancel, submit};
 
-use crate::{http::envelope::envelope, service::Server, socket};
+use crate::{http::envelope::envelope, service::Service, socket};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -53,7 +55,7 @@ impl Modify for Bearer {
 }
 
 /// All routes with their descriptions.
-fn described() -> OpenApiRouter<Server> {
+fn described() -> OpenApiRouter<Service> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(runs::create, runs::list))
         .routes(routes!(runs::cancel_all))
@@ -101,7 +103,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// Everything, with the layers around it.
-pub(crate) fn router(server: &Server) -> Router {
+pub(crate) fn router(server: &Service) -> Router {
     let (routes, description) = described().split_for_parts();
     let description = std::sync::Arc::new(description);
     let openapi = get(move || async move { Json((*description).clone()) });
@@ -116,7 +118,7 @@ pub(crate) fn router(server: &Server) -> Router {
 }
 
 /// Pages of the configured origins may call the API; those of the server's own need no leave.
-fn cors(server: &Server) -> CorsLayer {
+fn cors(server: &Service) -> CorsLayer {
     let origins = server.settings.origins.iter().filter_map(|origin| origin.parse().ok());
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

@@ -5,14 +5,14 @@ use axum::{Json, extract::State};
 use crate::{
     http::caller::Operator,
     problem::{Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{ComponentState, Overview},
 };
 
 /// How the server is, and what it has to do.
 #[utoipa::path(get, path = "/v1/operator/overview", tag = "operator",
     responses((status = 200, body = Overview), (status = "default", body = ProblemBody)))]
-pub(crate) async fn overview(State(server): State<Server>, _: Operator) -> Result<Json<Overview>, Problem> {
+pub(crate) async fn overview(State(server): State<Service>, _: Operator) -> Result<Json<Overview>, Problem> {
     let (engine, census) = (&server.engine, &server.engine.backend().census);
     Ok(Json(Overview {
         version: env!("CARGO_PKG_VERSION"),

@@ -10,14 +10,14 @@ use insula_infra::PayloadHash;
 use crate::{
     http::{caller::Reader, extract::Path},
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
 };
 
 /// A value that is kept by reference.
 #[utoipa::path(get, path = "/v1/payloads/{hash}", tag = "events", params(("hash" = String, Path)),
     responses((status = 200, content((Object = "application/json"))), (status = "default", body = ProblemBody)))]
 pub(crate) async fn one(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Path(hash): Path<String>,
 ) -> Result<Response, Problem> {

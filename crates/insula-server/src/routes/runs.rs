@@ -21,7 +21,7 @@ use crate::{
         origin::Origin,
     },
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{Answer, AnsweredRun, CancelAll, CancelOrder, Cancelled, CancelledAll, List, NewRun, Run},
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Wait {
               (status = 202, body = Run, description = "it is accepted"),
               (status = "default", body = ProblemBody)))]
 pub(crate) async fn create(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     origin: Origin,
     uri: Uri,
@@ -73,7 +73,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 /// The run when it has ended, or as it stands when the time is over or the server goes down.
 async fn ended(
-    server: &Server,
+    server: &Service,
     scope: &UserScope,
     mut record: RunRecord,
     wait: Duration,
@@ -98,7 +98,7 @@ async fn ended(
 }
 
 /// A run with its input and result, also where those are kept by reference.
-async fn whole(server: &Server, scope: &UserScope, record: RunRecord) -> Result<Run, Problem> {
+async fn whole(server: &Service, scope: &UserScope, record: RunRecord) -> Result<Run, Problem> {
     let input = value(server, scope, &record.input).await?;
     let result = match &record.result {
         Some(result) => Some(value(server, scope, result).await?),
@@ -110,7 +110,7 @@ async fn whole(server: &Server, scope: &UserScope, record: RunRecord) -> Result<
 /// Where a value that is kept by reference begins.
 const REFERENCE: &str = "{\"$payload\":";
 
-async fn value(server: &Server, scope: &UserScope, kept: &RawJson) -> Result<RawJson, Problem> {
+async fn value(server: &Service, scope: &UserScope, kept: &RawJson) -> Result<RawJson, Problem> {
     if !kept.get().starts_with(REFERENCE) {
         return Ok(RawJson::clone(kept));
     }
@@ -153,7 +153,7 @@ impl Filter {
 #[utoipa::path(get, path = "/v1/runs", tag = "runs", params(Filter, Part),
     responses((status = 200, body = List<Run>), (status = "default", body = ProblemBody)))]
 pub(crate) async fn list(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Query(filter): Query<Filter>,
     Query(part): Query<Part>,
@@ -166,7 +166,7 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/v1/runs/{run_id}", tag = "runs", params(("run_id" = String, Path)),
     responses((status = 200, body = Run), (status = "default", body = ProblemBody)))]
 pub(crate) async fn one(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Path(run): Path<String>,
 ) -> Result<Json<Run>, Problem> {
@@ -179,7 +179,7 @@ pub(crate) async fn one(
     request_body(content = Option<CancelOrder>),
     responses((status = 202, body = Cancelled), (status = "default", body = ProblemBody)))]
 pub(crate) async fn cancel(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(run): Path<String>,
     MaybeBody(order): MaybeBody<CancelOrder>,
@@ -192,7 +192,7 @@ pub(crate) async fn cancel(
 #[utoipa::path(post, path = "/v1/runs/cancel", tag = "runs", request_body(content = Option<CancelAll>),
     responses((status = 202, body = CancelledAll), (status = "default", body = ProblemBody)))]
 pub(crate) async fn cancel_all(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     MaybeBody(order): MaybeBody<CancelAll>,
 ) -> Result<(StatusCode, Json<CancelledAll>), Problem> {
@@ -208,7 +208,7 @@ pub(crate) async fn cancel_all(
     request_body = Answer,
     responses((status = 200, body = AnsweredRun), (status = "default", body = ProblemBody)))]
 pub(crate) async fn answer(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(run): Path<String>,
     Body(given): Body<Answer>,
@@ -221,7 +221,7 @@ pub(crate) async fn answer(
 #[utoipa::path(post, path = "/v1/runs/{run_id}/retry", tag = "runs", params(("run_id" = String, Path)),
     responses((status = 202, body = Run), (status = "default", body = ProblemBody)))]
 pub(crate) async fn retry(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(run): Path<String>,
 ) -> Result<(StatusCode, Json<Run>), Problem> {

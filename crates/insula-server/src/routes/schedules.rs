@@ -8,7 +8,7 @@ use crate::{
         extract::{Body, Path},
     },
     problem::{Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{Items, Schedule, ScheduleOrder},
 };
 
@@ -19,7 +19,7 @@ fn absent() -> Problem {
 /// The user's schedules, by name.
 #[utoipa::path(get, path = "/v1/schedules", tag = "schedules",
     responses((status = 200, body = Items<Schedule>), (status = "default", body = ProblemBody)))]
-pub(crate) async fn list(State(server): State<Server>, caller: Reader) -> Result<Json<Items<Schedule>>, Problem> {
+pub(crate) async fn list(State(server): State<Service>, caller: Reader) -> Result<Json<Items<Schedule>>, Problem> {
     let schedules = server.engine.schedules(caller.scope()).await?;
     Ok(Json(Items { items: schedules.into_iter().map(Schedule::from).collect() }))
 }
@@ -29,7 +29,7 @@ pub(crate) async fn list(State(server): State<Server>, caller: Reader) -> Result
     request_body = ScheduleOrder,
     responses((status = 200, body = Schedule), (status = "default", body = ProblemBody)))]
 pub(crate) async fn put(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(name): Path<String>,
     Body(order): Body<ScheduleOrder>,
@@ -41,7 +41,7 @@ pub(crate) async fn put(
 #[utoipa::path(delete, path = "/v1/schedules/{name}", tag = "schedules", params(("name" = String, Path)),
     responses((status = 204), (status = "default", body = ProblemBody)))]
 pub(crate) async fn delete(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
@@ -55,7 +55,7 @@ pub(crate) async fn delete(
 #[utoipa::path(post, path = "/v1/schedules/{name}/pause", tag = "schedules", params(("name" = String, Path)),
     responses((status = 200, body = Schedule), (status = "default", body = ProblemBody)))]
 pub(crate) async fn pause(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(name): Path<String>,
 ) -> Result<Json<Schedule>, Problem> {
@@ -67,7 +67,7 @@ pub(crate) async fn pause(
 #[utoipa::path(post, path = "/v1/schedules/{name}/resume", tag = "schedules", params(("name" = String, Path)),
     responses((status = 200, body = Schedule), (status = "default", body = ProblemBody)))]
 pub(crate) async fn resume(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(name): Path<String>,
 ) -> Result<Json<Schedule>, Problem> {

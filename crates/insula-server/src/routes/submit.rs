@@ -2,13 +2,13 @@
 
 use insula_context::{CancelReason, Ceiling, RunId, ThreadId, UserScope};
 use insula_engine::{AnswerTo, RunRequest};
-use insula_infra::{AnswerRequest, RunRecord};
+use insula_infra::{AnswerRequest, RawJson, RunRecord};
 use serde_json::Value;
 
 use crate::{
     http::origin::Origin,
     problem::{Kind, Problem},
-    service::Server,
+    service::Service,
     webhooks::Target,
     wire::{Answered, NewRun, Stopped},
 };
@@ -25,7 +25,7 @@ pub(crate) struct Submission<'a> {
 }
 
 /// Hands a run to the queue. Durable when it returns.
-pub(crate) async fn submit(server: &Server, submission: Submission<'_>) -> Result<RunRecord, Problem> {
+pub(crate) async fn submit(server: &Service, submission: Submission<'_>) -> Result<RunRecord, Problem> {
     if server.draining.is_cancelled() {
         return Err(Problem::shutting_down());
     }
@@ -45,11 +45,11 @@ fn checked_key(key: String) -> Result<String, Problem> {
 }
 
 /// A run of this user.
-pub(crate) async fn record(server: &Server, scope: &UserScope, run: &RunId) -> Result<RunRecord, Problem> {
+pub(crate) async fn record(server: &Service, scope: &UserScope, run: &RunId) -> Result<RunRecord, Problem> {
     server.engine.backend().runs.run(scope, run).await?.ok_or_else(|| Problem::absent("run"))
 }
 
-fn request(server: &Server, run: NewRun) -> Result<RunRequest, Problem> {
+fn request(server: &Service, run: NewRun) -> Result<RunRequest, Problem> {
     let now = server.engine.clock().now();
     let begins = match (run.delay, run.at) {
         (Some(_), Some(_)) => return Err(Problem::new(Kind::InvalidRequest, "give delay or at, not both")),
@@ -89,10 +89,10 @@ fn within(time: std::time::Duration) -> Result<std::time::Duration, Problem> {
     if time.is_zero() { Err(Problem::new(Kind::InvalidRequest, "the deadline has passed")) } else { Ok(time) }
 }
 
-fn target(server: &Server, order: &crate::wire::WebhookOrder) -> Result<Value, Problem> {
+fn target(server: &Service, order: &crate::wire::WebhookOrder) -> Result<RawJson, Problem> {
     let target = serde_json::to_value(order).unwrap_or_default();
     match Target::check(&target, &server.settings.webhooks) {
-        Ok(_) => Ok(target),
+        Ok(target) => Ok(target.stored()),
         Err(violations) => {
             let detail = format!("the webhook is refused: {}", violations.join("; "));
             Err(Problem::new(Kind::InvalidInput, detail).with("violations", violations))
@@ -102,7 +102,7 @@ fn target(server: &Server, order: &crate::wire::WebhookOrder) -> Result<Value, P
 
 /// Asks to stop a run.
 pub(crate) async fn cancel(
-    server: &Server,
+    server: &Service,
     scope: &UserScope,
     run: &str,
     reason: Option<String>,
@@ -125,7 +125,7 @@ pub(crate) fn reason_of(reason: Option<String>) -> Result<CancelReason, Problem>
 
 /// Answers a question of a run.
 pub(crate) async fn answer(
-    server: &Server,
+    server: &Service,
     scope: &UserScope,
     run: &str,
     (answer, question): (Value, Option<u32>),

@@ -13,7 +13,7 @@ use crate::{
         origin::Origin,
     },
     problem::{Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{DeletedCount, ForkOrder, List, NewThread, Thread},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 #[utoipa::path(get, path = "/v1/threads", tag = "threads", params(Part),
     responses((status = 200, body = List<Thread>), (status = "default", body = ProblemBody)))]
 pub(crate) async fn list(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Query(part): Query<Part>,
 ) -> Result<Json<List<Thread>>, Problem> {
@@ -33,7 +33,7 @@ pub(crate) async fn list(
 #[utoipa::path(post, path = "/v1/threads", tag = "threads", request_body(content = Option<NewThread>),
     responses((status = 201, body = Thread), (status = "default", body = ProblemBody)))]
 pub(crate) async fn create(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     MaybeBody(order): MaybeBody<NewThread>,
 ) -> Result<(StatusCode, Json<Thread>), Problem> {
@@ -48,7 +48,7 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/v1/threads/{thread_id}", tag = "threads", params(("thread_id" = String, Path)),
     responses((status = 200, body = Thread), (status = "default", body = ProblemBody)))]
 pub(crate) async fn one(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Path(thread): Path<String>,
 ) -> Result<Json<Thread>, Problem> {
@@ -60,7 +60,7 @@ pub(crate) async fn one(
 #[utoipa::path(delete, path = "/v1/threads/{thread_id}", tag = "threads", params(("thread_id" = String, Path)),
     responses((status = 200, body = DeletedCount), (status = "default", body = ProblemBody)))]
 pub(crate) async fn delete(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     origin: Origin,
     Path(thread): Path<String>,
@@ -78,7 +78,7 @@ pub(crate) async fn delete(
     request_body = ForkOrder,
     responses((status = 201, body = Thread), (status = "default", body = ProblemBody)))]
 pub(crate) async fn fork(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(thread): Path<String>,
     Body(order): Body<ForkOrder>,

@@ -13,7 +13,7 @@ use crate::{
         extract::{Path, Query},
     },
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
     wire::{List, Webhook},
 };
 
@@ -38,7 +38,7 @@ impl In {
 #[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", params(In, Part),
     responses((status = 200, body = List<Webhook>), (status = "default", body = ProblemBody)))]
 pub(crate) async fn list(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Reader,
     Query(state): Query<In>,
     Query(part): Query<Part>,
@@ -52,7 +52,7 @@ pub(crate) async fn list(
 #[utoipa::path(post, path = "/v1/webhooks/{run_id}/resend", tag = "webhooks", params(("run_id" = String, Path)),
     responses((status = 202, body = Webhook), (status = "default", body = ProblemBody)))]
 pub(crate) async fn resend(
-    State(server): State<Server>,
+    State(server): State<Service>,
     caller: Writer,
     Path(run): Path<String>,
 ) -> Result<(StatusCode, Json<Webhook>), Problem> {

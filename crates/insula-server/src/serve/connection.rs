@@ -17,7 +17,7 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::{guests::{Guest, Guests}, tls::Tls};
-use crate::{service::Server, settings::Settings};
+use crate::{service::Service, settings::Settings};
 
 /// Requests of one connection at the same time, where the protocol allows more than one.
 const STREAMS: u32 = 256;
@@ -27,13 +27,13 @@ const LEAST_BUFFER: usize = 8 << 10;
 /// Lets connections in.
 pub(super) struct Doorman {
     pub(super) guests: Guests,
-    server: Server,
+    server: Service,
     http: Builder<TokioExecutor>,
     tls: Option<Tls>,
 }
 
 impl Doorman {
-    pub(super) fn new(server: &Server, tls: Option<Tls>) -> Self {
+    pub(super) fn new(server: &Service, tls: Option<Tls>) -> Self {
         let settings = &server.settings;
         Self {
             guests: Guests::new(settings.connections, settings.connections_per_address),

@@ -35,9 +35,9 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> Result<usize, Error> {
         let deliveries = self.deliver()?;
-        self.engine.work();
+        self.0.engine.work();
         let graceful = GracefulShutdown::new();
-        let doorman = Doorman::new(&self, tls);
+        let doorman = Doorman::new(&self.0, tls);
         let router = self.router();
         let mut left = 0;
         tokio::select! {
@@ -46,8 +46,8 @@ impl Server {
         }
         drop(listener);
         deliveries.cancel(CancelReason::new("shutdown", "the server is going down"));
-        self.tasks.close();
-        let ended = async { tokio::join!(graceful.shutdown(), self.tasks.wait(), self.auth.flush()) };
+        self.0.tasks.close();
+        let ended = async { tokio::join!(graceful.shutdown(), self.0.tasks.wait(), self.0.auth.flush()) };
         if tokio::time::timeout(FAREWELL, ended).await.is_err() {
             tracing::warn!("some connections did not end in time: they are cut");
         }
@@ -60,18 +60,18 @@ impl Server {
         pin!(shutdown).await;
         tracing::info!("draining");
         self.drain();
-        *left = self.engine.shutdown(self.settings.drain).await;
+        *left = self.0.engine.shutdown(self.0.settings.drain).await;
         self.close();
     }
 
     /// Delivers webhooks until the canceller says otherwise.
     fn deliver(&self) -> Result<Canceller, Error> {
         let stop = Canceller::new();
-        let clock = self.engine.clock().clone();
-        let deliverer = Deliverer::new(self.engine.backend(), self.settings.webhooks.clone(), clock)
+        let clock = self.0.engine.clock().clone();
+        let deliverer = Deliverer::new(self.0.engine.backend(), self.0.settings.webhooks.clone(), clock)
             .map_err(|error| Error::Webhooks(Box::new(error)))?;
-        self.metrics.webhooks(deliverer.counters());
-        self.tasks.spawn(deliverer.run(stop.cancellation(), FAREWELL));
+        self.0.metrics.webhooks(deliverer.counters());
+        self.0.tasks.spawn(deliverer.run(stop.cancellation(), FAREWELL));
         Ok(stop)
     }
 }

@@ -1,5 +1,7 @@
 //! Who may open a socket. Everything that can be refused is refused before the upgrade, as a problem.
 
+#![expect(unused_qualifications, reason = "the attribute of the description qualifies the types that it repeats")]
+
 use axum::{
     extract::{
         FromRequestParts, State, WebSocketUpgrade,
@@ -22,7 +24,7 @@ use crate::{
         origin::Origin,
     },
     problem::{Kind, Problem, ProblemBody},
-    service::Server,
+    service::Service,
 };
 
 /// Bytes of the largest frame that is taken.
@@ -44,10 +46,10 @@ pub(crate) struct Ticket {
 #[derive(Debug)]
 pub(crate) struct Guest(Principal);
 
-impl FromRequestParts<Server> for Guest {
+impl FromRequestParts<Service> for Guest {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, server: &Service) -> Result<Self, Problem> {
         let Query(Ticket { ticket }) = Query::from_request_parts(parts, server).await?;
         let Some(ticket) = ticket else {
             return Reader::from_request_parts(parts, server).await.map(|reader| Self(reader.0));
@@ -70,7 +72,7 @@ impl FromRequestParts<Server> for Guest {
 #[utoipa::path(get, path = "/v1/socket", tag = "events", params(Ticket),
     responses((status = 101, description = "the socket is open"), (status = "default", body = ProblemBody)))]
 pub(crate) async fn open(
-    State(server): State<Server>,
+    State(server): State<Service>,
     guest: Guest,
     origin: Origin,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,

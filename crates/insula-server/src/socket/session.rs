@@ -16,7 +16,7 @@ use crate::{
     auth::{Principal, Validity},
     http::origin::Origin,
     metrics::Open,
-    service::Server,
+    service::Service,
     wire::Frame,
 };
 
@@ -38,7 +38,7 @@ enum End {
 
 /// An open socket, and everything that it holds.
 pub(super) struct Session {
-    pub(super) server: Server,
+    pub(super) server: Service,
     pub(super) principal: Principal,
     pub(super) origin: Origin,
     pub(super) connection: Connection,
@@ -51,7 +51,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(
-        server: &Server,
+        server: &Service,
         principal: Principal,
         origin: Origin,
         connection: Connection,
