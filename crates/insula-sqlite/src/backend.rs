@@ -173,13 +173,7 @@ impl SqliteBackend {
 
     /// All of its ports. The cache is this process's memory: losing it costs speed only.
     pub fn into_backend(self) -> Backend {
-        let memory = MemoryBackend::with(self.clock).into_backend();
         Backend {
-            usage: memory.usage,
-            keys: memory.keys,
-            audit: memory.audit,
-            webhooks: memory.webhooks,
-            census: memory.census,
             queue: Arc::clone(&self.store) as _,
             runs: Arc::clone(&self.store) as _,
             log: Arc::clone(&self.store) as _,
@@ -188,9 +182,14 @@ impl SqliteBackend {
             budgets: Arc::clone(&self.store) as _,
             state: Arc::clone(&self.store) as _,
             quota: Arc::clone(&self.store) as _,
+            usage: Arc::clone(&self.store) as _,
+            keys: Arc::clone(&self.store) as _,
+            audit: Arc::clone(&self.store) as _,
+            webhooks: Arc::clone(&self.store) as _,
+            census: Arc::clone(&self.store) as _,
             health: self.store,
             signals: Arc::new(self.signals),
-            cache: memory.cache,
+            cache: MemoryBackend::with(self.clock).into_backend().cache,
             database: Some(Arc::new(self.databases)),
         }
     }

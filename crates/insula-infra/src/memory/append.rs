@@ -90,7 +90,8 @@ impl Store {
         }
         if !spent.is_empty() {
             self.settle(&header.scope, &mut owner.reservations, &header.run, &spent);
-            used.count_spent(&run.record, run.last_at.max(run.record.created_at), &spent);
+            let at = if run.record.events == 0 { self.clock.now() } else { run.last_at };
+            used.count_spent(&run.record, at, &spent);
         }
         match change {
             None => {}

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use insula_context::{Timestamp, UserScope};
 
 use super::{shard::Map, store::Store};
-use crate::{Error, RunRecord, RunStatus, Spent, UsageRow, UsageStore};
+use crate::{Error, RunRecord, Spent, UsageRow, UsageStore};
 
 /// What the owners of a shard have used.
 #[derive(Debug, Default)]
@@ -16,24 +16,14 @@ impl Used {
     /// Counts a run that has ended.
     pub(super) fn count_end(&mut self, run: &RunRecord) {
         let Some(ended) = run.ended_at else { return };
-        let row = self.row(&run.header.scope, &run.header.agent, ended);
-        match run.status {
-            RunStatus::Completed => row.completed += 1,
-            RunStatus::Failed => row.failed += 1,
-            _ => row.cancelled += 1,
-        }
         let micros = UsageRow::micros(run.started_at, ended);
-        row.run_micros = row.run_micros.saturating_add(micros);
-        row.took[UsageRow::bucket(micros)] += 1;
+        self.row(&run.header.scope, &run.header.agent, ended).add_end(run.status, micros);
     }
 
     /// Counts what calls have cost.
     pub(super) fn count_spent(&mut self, run: &RunRecord, at: Timestamp, spent: &[Spent]) {
         let row = self.row(&run.header.scope, &run.header.agent, at);
-        for Spent { amounts, .. } in spent {
-            row.tokens = row.tokens.saturating_add(amounts.tokens);
-            row.money = row.money.saturating_add(amounts.money);
-        }
+        spent.iter().for_each(|spent| row.add_spent(&spent.amounts));
     }
 
     /// Forgets what a user has used.
