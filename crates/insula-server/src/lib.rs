@@ -1,1 +1,3 @@
 //! The agent server.
+
+pub mod auth;
