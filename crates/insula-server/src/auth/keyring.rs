@@ -52,12 +52,9 @@ impl Keyring {
         self.worthless.look(id, now).is_some()
     }
 
-    /// Takes in what the store said. `asked_at` is when it was asked, not when it answered: if the key was revoked in
-    /// between, the answer is out of date.
+    /// Takes in what the store said. `asked_at` is when it was asked, not when it answered. If the key was revoked in between
+    /// that is out of date, which is why [`Self::is_worthless`] is to be asked before anything that was learned.
     pub(super) fn learn(&mut self, id: &str, key: Option<Arc<KnownKey>>, asked_at: Timestamp, now: Timestamp) {
-        if self.is_worthless(id, now) {
-            return;
-        }
         match key {
             Some(key) if !key.is_revoked => self.known.keep(id, key, asked_at),
             Some(_) => self.revoked(id, now),

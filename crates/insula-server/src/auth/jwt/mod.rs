@@ -72,11 +72,13 @@ impl JwtRules {
 
     /// What `jsonwebtoken` checks. The times of a token are checked with our clock.
     fn validation(&self) -> Validation {
-        let mut validation = Validation::default();
-        validation.validate_exp = false;
-        validation.validate_aud = self.audience.is_some();
-        validation.aud = self.audience.clone().map(|audience| [audience].into());
-        validation.iss = self.issuer.clone().map(|issuer| [issuer].into());
+        let mut validation = Validation {
+            validate_exp: false,
+            validate_aud: self.audience.is_some(),
+            aud: self.audience.clone().map(|audience| [audience].into()),
+            iss: self.issuer.clone().map(|issuer| [issuer].into()),
+            ..Validation::default()
+        };
         let required = [Some("exp"), self.audience.as_ref().map(|_| "aud"), self.issuer.as_ref().map(|_| "iss")];
         validation.set_required_spec_claims(&required.into_iter().flatten().collect::<Vec<_>>());
         validation

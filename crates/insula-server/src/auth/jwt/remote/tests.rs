@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 use super::super::{
     super::{Principal, Refused},
     JwtKey, JwtRules,
-    tests::{Door, ED, RSA},
+    tests::{
+        Door,
+        pairs::{ED, RSA},
+    },
 };
 use super::*;
 
