@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{cli::SettingFlags, environment::Environment, exit::Stop};
 use layer::Layer;
 use read::Values;
-pub(crate) use serve::{Jwt, Serve};
+pub(crate) use serve::Serve;
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone)]
