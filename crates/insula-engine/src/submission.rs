@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use insula_context::{RunId, ThreadId, UserScope};
 use insula_infra::{NewRun, RunHeader, Submitted};
 
-use crate::{Error, RunRequest, events, options::{RunOptions, Trace}, platform::Platform};
+use crate::{
+    Error, RunRequest, events,
+    options::{RunOptions, Trace},
+    platform::Platform,
+};
 
 /// The queue moves whenever a run begins, and nobody knows when that is: to ask more often than this is wasted.
 const COME_BACK: Duration = Duration::from_secs(1);

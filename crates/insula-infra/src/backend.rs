@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AuditLog, Budgets, Census, DatabaseSessionManager, EventLog, HealthCheck, Inbox, KeyStore, PlanStore, Quota, RedisManager,
-    RunQueue, RunStore, ScheduleStore, Signals, StateStore, UsageStore, Webhooks,
+    AuditLog, Budgets, Census, DatabaseSessionManager, EventLog, HealthCheck, Inbox, KeyStore, PlanStore, Quota,
+    RedisManager, RunQueue, RunStore, ScheduleStore, Signals, StateStore, UsageStore, Webhooks,
 };
 
 /// The ports that an engine needs, and those that it can do without. Cheap to clone.

@@ -107,7 +107,9 @@ fn greet(desk: &Desk<'_>, listener: &TcpListener, is_encrypted: bool, key: Optio
         desk.output.note("that key is shown once: it is the way in, also to the console; `insula token` makes others");
     }
     if !address.ip().is_loopback() && !is_encrypted {
-        desk.output.note("other machines can reach this without encryption: set serve.tls_certificate, or put a proxy before it");
+        desk.output.note(
+            "other machines can reach this without encryption: set serve.tls_certificate, or put a proxy before it",
+        );
     }
     desk.output.flush()?;
     Ok(())

@@ -47,7 +47,8 @@ pub(crate) struct Jwt {
 
 /// Reads and checks them.
 pub(super) fn serve(values: &Values) -> Result<Serve, Stop> {
-    let listen = values.parsed("serve.listen", |text| text.parse().map_err(|_| "an address and a port are wanted: 127.0.0.1:8080"))?;
+    let listen = values
+        .parsed("serve.listen", |text| text.parse().map_err(|_| "an address and a port are wanted: 127.0.0.1:8080"))?;
     Ok(Serve { listen, tls: tls(values)?, server: server(values)?, rates: rates(values)?, jwt: jwt(values)? })
 }
 
@@ -70,10 +71,14 @@ fn server(values: &Values) -> Result<ServerSettings, Stop> {
         drain: values.duration("serve.drain")?,
         ..ServerSettings::default()
     };
-    settings.webhooks.allow_networks = values.parsed_list("serve.webhook_networks", "a network is wanted: 10.0.0.0/8")?;
+    settings.webhooks.allow_networks =
+        values.parsed_list("serve.webhook_networks", "a network is wanted: 10.0.0.0/8")?;
     settings.webhooks.plain_http = values.choice(
         "serve.webhook_http",
-        [("refused", insula_server::webhooks::PlainHttp::Refused), ("allowed", insula_server::webhooks::PlainHttp::Allowed)],
+        [
+            ("refused", insula_server::webhooks::PlainHttp::Refused),
+            ("allowed", insula_server::webhooks::PlainHttp::Allowed),
+        ],
     )?;
     Ok(settings)
 }
@@ -110,7 +115,8 @@ fn jwt(values: &Values) -> Result<Option<Jwt>, Stop> {
         roles_claim: values.text("jwt.roles_claim")?,
         roles: values.parsed_list("jwt.roles", "a role is user, operator or admin")?,
     };
-    let has_key = jwt.secret_file.is_some() || jwt.public_key_file.is_some() || jwt.jwks_file.is_some() || jwt.jwks_url.is_some();
+    let has_key =
+        jwt.secret_file.is_some() || jwt.public_key_file.is_some() || jwt.jwks_file.is_some() || jwt.jwks_url.is_some();
     Ok(has_key.then_some(jwt))
 }
 

@@ -27,7 +27,9 @@ pub(crate) struct Writer(pub Principal);
 
 /// An operator, who sees counts and health of all.
 #[derive(Debug, Clone)]
-pub(crate) struct Operator(#[expect(dead_code, reason = "what an operator sees depends on nobody's name")] pub Principal);
+pub(crate) struct Operator(
+    #[expect(dead_code, reason = "what an operator sees depends on nobody's name")] pub Principal,
+);
 
 /// An admin, who reads keys and limits of all.
 #[derive(Debug, Clone)]
@@ -109,7 +111,8 @@ pub(crate) fn same_origin(server: &Service, parts: &Parts) -> Result<(), Problem
 async fn principal(parts: &Parts, server: &Service) -> Result<Principal, Problem> {
     same_origin(server, parts)?;
     let origin = parts.extensions.get::<Origin>();
-    let origin = origin.ok_or_else(|| Problem::new(Kind::Internal, "the route stands outside of the server's layers"))?;
+    let origin =
+        origin.ok_or_else(|| Problem::new(Kind::Internal, "the route stands outside of the server's layers"))?;
     admit(server, &parts.headers, origin).await
 }
 

@@ -66,7 +66,8 @@ async fn answer(server: &Service, origin: &Origin, request: Request, next: Next)
         Ok(Err(panic)) => {
             let words = insula_context::cleanup::panic_message(&*panic);
             tracing::error!(panic = words, "a route panicked");
-            Problem::new(Kind::Internal, "the server has failed: its log says more under the request's id").into_response()
+            Problem::new(Kind::Internal, "the server has failed: its log says more under the request's id")
+                .into_response()
         }
         Err(_) => Problem::new(Kind::RequestTimeout, format!("the request took longer than {time:?}")).into_response(),
     }
@@ -110,7 +111,8 @@ fn caller_behind(server: &Service, peer: IpAddr, headers: &HeaderMap) -> IpAddr 
         return peer;
     }
     let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> = forwarded.flat_map(|value| value.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
+    let hops: Vec<IpAddr> =
+        forwarded.flat_map(|value| value.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
     hops.into_iter().rev().find(|hop| !is_ours(hop)).unwrap_or(peer)
 }
 

@@ -52,7 +52,8 @@ pub(crate) async fn export(
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let run = RunId::new(run)?;
-    let export = server.engine.export(caller.scope(), &run, wanted.part).await?.ok_or_else(|| Problem::absent("run"))?;
+    let export =
+        server.engine.export(caller.scope(), &run, wanted.part).await?.ok_or_else(|| Problem::absent("run"))?;
     audit::done(&server, &caller.0, &origin, "run.exported", json!({"run_id": run, "part": wanted.part})).await?;
     let mut response = Response::new(Body::from_stream(lines(export)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(LINES));
@@ -100,7 +101,10 @@ pub(crate) async fn import(
 async fn body(server: &Service, request: Request) -> Result<Bytes, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with(LINES) {
-        return Err(Problem::new(Kind::UnsupportedMediaType, format!("lines of JSON are wanted: Content-Type: {LINES}")));
+        return Err(Problem::new(
+            Kind::UnsupportedMediaType,
+            format!("lines of JSON are wanted: Content-Type: {LINES}"),
+        ));
     }
     let (parts, body) = request.into_parts();
     let mut request = Request::from_parts(parts, body);

@@ -33,7 +33,10 @@ pub(super) async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Respon
 }
 
 fn answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
-    let tag = format!("\"{}\"", file.metadata.sha256_hash()[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let tag = format!(
+        "\"{}\"",
+        file.metadata.sha256_hash()[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    );
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes());
     let mut response = Response::new(if known { Body::empty() } else { Body::from(file.data.clone()) });
     *response.status_mut() = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };

@@ -75,7 +75,9 @@ pub(crate) async fn of_run(
     }
     let after = cursor(&headers, from.after)?;
     let record = submit::record(&server, scope, &run).await?;
-    if record.status.is_terminal() && backend.log.run_events(scope, &run, after, 1).await?.is_none_or(|page| page.events.is_empty()) {
+    if record.status.is_terminal()
+        && backend.log.run_events(scope, &run, after, 1).await?.is_none_or(|page| page.events.is_empty())
+    {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let stream = server.engine.run_events(scope, &run, after).await?.ok_or_else(|| Problem::absent("run"))?;

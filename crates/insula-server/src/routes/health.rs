@@ -39,7 +39,7 @@ pub(crate) async fn ready(State(server): State<Service>, request: Request) -> Re
         && Operator::from_request_parts(&mut parts, &server).await.is_ok();
     let mut components: Vec<_> = server.engine.health().await.into_iter().map(ComponentState::from).collect();
     if !in_detail {
-        components.iter_mut().for_each(|component| component.detail = None);
+        components.iter_mut().for_each(hide);
     }
     let worst = |wanted| components.iter().any(|component| component.health == wanted);
     let (code, status) = match (server.draining.is_cancelled(), worst(Health::Down), worst(Health::Degraded)) {
@@ -49,6 +49,12 @@ pub(crate) async fn ready(State(server): State<Service>, request: Request) -> Re
         _ => (StatusCode::OK, "ready"),
     };
     (code, Json(Ready { status, components })).into_response()
+}
+
+/// Leaves what everybody may know: which kind of component it is, and how it is. Files and hosts are the operator's.
+fn hide(component: &mut ComponentState) {
+    component.component.truncate(component.component.find(' ').unwrap_or(component.component.len()));
+    component.detail = None;
 }
 
 /// Counts for Prometheus. No user is in them.

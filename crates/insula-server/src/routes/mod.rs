@@ -49,7 +49,8 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key, or a JWT.")).build();
+        let scheme =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key, or a JWT.")).build();
         openapi.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
 }
@@ -112,17 +113,19 @@ pub(crate) fn router(server: &Service) -> Router {
         .fallback(console::file)
         .layer(DefaultBodyLimit::max(server.settings.body_bytes))
         .layer(CompressionLayer::new())
-        .layer(cors(server))
+        .layer(tower::util::option_layer(cors(server)))
         .layer(middleware::from_fn_with_state(server.clone(), envelope))
         .with_state(server.clone())
 }
 
 /// Pages of the configured origins may call the API; those of the server's own need no leave.
-fn cors(server: &Service) -> CorsLayer {
-    let origins = server.settings.origins.iter().filter_map(|origin| origin.parse().ok());
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
-        .expose_headers([axum::http::HeaderName::from_static("x-request-id"), axum::http::header::RETRY_AFTER])
+fn cors(server: &Service) -> Option<CorsLayer> {
+    let origins: Vec<_> = server.settings.origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    (!origins.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
+            .expose_headers([axum::http::HeaderName::from_static("x-request-id"), axum::http::header::RETRY_AFTER])
+    })
 }

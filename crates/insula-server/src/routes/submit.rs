@@ -64,8 +64,7 @@ fn request(server: &Service, run: NewRun) -> Result<RunRequest, Problem> {
         bytes: budget.bytes,
         millis: budget.millis,
     };
-    let mut request =
-        RunRequest::new(run.agent, run.input).policy(run.policy).priority(run.priority).budget(budget);
+    let mut request = RunRequest::new(run.agent, run.input).policy(run.policy).priority(run.priority).budget(budget);
     if let Some(thread) = run.thread_id {
         request = request.thread(ThreadId::new(thread)?);
     }
@@ -144,4 +143,3 @@ pub(crate) async fn answer(
         AnswerRequest::Expired => Err(Problem::new(Kind::Conflict, "the question has expired")),
     }
 }
-

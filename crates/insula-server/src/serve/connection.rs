@@ -16,7 +16,10 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::{guests::{Guest, Guests}, tls::Tls};
+use super::{
+    guests::{Guest, Guests},
+    tls::Tls,
+};
 use crate::{service::Service, settings::Settings};
 
 /// Requests of one connection at the same time, where the protocol allows more than one.

@@ -11,8 +11,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use insula_context::{CancelReason, Canceller};
 use tokio::net::TcpListener;
 
-pub use self::tls::Tls;
 use self::connection::Doorman;
+pub use self::tls::Tls;
 use crate::{error::Error, service::Server, webhooks::Deliverer};
 
 /// How long open connections may take to end after their streams have.
@@ -88,4 +88,3 @@ async fn accept(listener: &TcpListener, doorman: &Doorman, router: &Router, grac
         }
     }
 }
-

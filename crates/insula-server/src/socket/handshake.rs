@@ -3,10 +3,7 @@
 #![expect(unused_qualifications, reason = "the attribute of the description qualifies the types that it repeats")]
 
 use axum::{
-    extract::{
-        FromRequestParts, State, WebSocketUpgrade,
-        ws::rejection::WebSocketUpgradeRejection,
-    },
+    extract::{FromRequestParts, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::request::Parts,
     response::Response,
 };

@@ -141,11 +141,7 @@ fn broken(error: &axum::Error) -> End {
 }
 
 /// Writes what there is, all of it at once, and asks for a sign of life now and then. Ends when the client is gone.
-async fn write(
-    sink: &mut SplitSink<WebSocket, Message>,
-    chunks: &mut mpsc::Receiver<Chunk>,
-    heartbeat: Duration,
-) {
+async fn write(sink: &mut SplitSink<WebSocket, Message>, chunks: &mut mpsc::Receiver<Chunk>, heartbeat: Duration) {
     let mut beat = tokio::time::interval(heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beat.reset();

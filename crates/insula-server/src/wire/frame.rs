@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_start_is_a_submission_with_two_more_fields() {
-        let text = r#"{"type":"start","id":"c1","agent":"echo","input":"salve","subscribe":true,"idempotency_key":"k"}"#;
+        let text =
+            r#"{"type":"start","id":"c1","agent":"echo","input":"salve","subscribe":true,"idempotency_key":"k"}"#;
         let Ok(Command { id, kind: CommandKind::Start(start) }) = Command::parse(text) else { panic!("a start") };
         assert_eq!((id, start.subscribe, start.idempotency_key.as_deref()), (Some(json!("c1")), true, Some("k")));
         assert_eq!((start.run.agent.as_str(), start.run.input), ("echo", json!("salve")));

@@ -19,8 +19,8 @@ pub use frame::{Ack, AnswerRun, CancelRun, Command, CommandKind, Frame, Start, S
 pub use list::{Items, List};
 pub use operator::{ComponentState, LimitsShown, Overview, OwnLimits, Ready};
 pub use run::{
-    Agent, Answer, Answered, AnsweredRun, BudgetOrder, CancelAll, CancelOrder, Cancelled, CancelledAll, ImportedRun, NewRun,
-    OpenQuestion, ReplayDifference, ReplayReport, Run, RunFailure, Stopped, WebhookOrder,
+    Agent, Answer, Answered, AnsweredRun, BudgetOrder, CancelAll, CancelOrder, Cancelled, CancelledAll, ImportedRun,
+    NewRun, OpenQuestion, ReplayDifference, ReplayReport, Run, RunFailure, Stopped, WebhookOrder,
 };
 pub use schedule::{Schedule, ScheduleOrder};
 pub use span::Span;
