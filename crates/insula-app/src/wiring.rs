@@ -3,10 +3,12 @@
 use std::{
     fs::DirBuilder,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use insula_engine::{ExecutionEngineFactory, Limits};
 use insula_infra::{Backend, MemoryBackend};
+use insula_server::Plans;
 use insula_sqlite::{Options, SqliteBackend, Synchronous};
 
 use crate::{
@@ -29,6 +31,19 @@ pub(crate) fn factory(settings: &Settings) -> Result<ExecutionEngineFactory, Sto
     let backend = writable(settings)?;
     let tools = catalog::tools(&reports(settings));
     Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+}
+
+/// As [`factory`], with plans of single users.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn with_plans(settings: &Settings) -> Result<(ExecutionEngineFactory, Plans), Stop> {
+    let agents = catalog::agents()?;
+    let backend = writable(settings)?;
+    let plans = Plans::load(Arc::clone(&backend.plans)).await?;
+    let everybody = limits(settings);
+    let builder = ExecutionEngineFactory::builder(agents, backend).tools(catalog::tools(&reports(settings)));
+    Ok((builder.limits_of(plans.limits_of(everybody.clone())).limits(everybody).build(), plans))
 }
 
 /// The agents on storage of their own that keeps nothing, for what needs no database.
@@ -96,7 +111,8 @@ pub(crate) fn make_private(folder: &Path) -> Result<(), Stop> {
     })
 }
 
-fn limits(settings: &Settings) -> Limits {
+/// What everybody may have.
+pub(crate) fn limits(settings: &Settings) -> Limits {
     let ours = &settings.limits;
     Limits {
         engines: ours.engines,
@@ -109,6 +125,7 @@ fn limits(settings: &Settings) -> Limits {
         lease: ours.lease,
         retention: ours.retention,
         grace: ours.grace,
+        connections: ours.connections,
         ..Limits::default()
     }
 }

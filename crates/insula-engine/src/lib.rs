@@ -85,13 +85,14 @@ mod waiting;
 mod waits;
 
 pub use archive::{Archive, Export, Imported, Part};
-pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
+pub use bridge::{Batch, Connection, Delivery, Gone, WebSocketBridge};
 pub use builder::FactoryBuilder;
 pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;
 pub use factory::ExecutionEngineFactory;
 pub use inbox::AnswerTo;
+pub use insula_factory::Error as FactoryError;
 pub use insula_infra::{Backend, MemoryBackend, ThreadPolicy};
 pub use lanes::AgentThreads;
 pub use limits::Limits;

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use insula_context::{RunId, ThreadId, UserScope};
 use insula_infra::{NewRun, RunHeader, Submitted};
 
-use crate::{Error, RunRequest, events, options::RunOptions, platform::Platform};
+use crate::{
+    Error, RunRequest, events,
+    options::{RunOptions, Trace},
+    platform::Platform,
+};
 
 /// The queue moves whenever a run begins, and nobody knows when that is: to ask more often than this is wasted.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -36,6 +40,8 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         parent: None,
         agent: Arc::clone(class.name()),
     });
+    let (budget, audit) = (request.budget, request.audit);
+    let options = RunOptions { budget, audit, trace: request.trace.map(Trace::from), ..RunOptions::default() };
     let (input, payload) = events::show("the input", &request.input)?.stored();
     Ok(NewRun {
         payload,
@@ -46,7 +52,8 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         priority: request.priority,
         weight: limits.weight,
         most_queued: Some(limits.queued),
-        options: RunOptions { budget: request.budget, ..RunOptions::default() }.stored(),
+        webhook: request.webhook,
+        options: options.stored(),
         ..NewRun::new(header, Arc::clone(class.version()), input, now)
     })
 }

@@ -24,7 +24,7 @@
 //!
 //! In reading order: [`event`] and [`run`] (what is stored), [`queue`], [`log`], [`runs`], [`inbox`],
 //! [`schedules`], [`budgets`], [`state`], [`cache`],
-//! [`database`], [`signals`], [`quota`], [`health`] (the ports), [`backend`] (all of them together), [`memory`] and,
+//! [`database`], [`signals`], [`quota`], [`usage`], [`webhooks`], [`keys`], [`audit`], [`census`], [`health`] (the ports), [`backend`] (all of them together), [`memory`] and,
 //! with the feature of that name, `conformance`.
 
 pub mod audit;
@@ -43,6 +43,7 @@ pub mod keys;
 pub mod log;
 pub mod memory;
 pub mod payload;
+pub mod plans;
 pub mod queue;
 pub mod quota;
 pub mod run;
@@ -53,7 +54,7 @@ pub mod state;
 pub mod usage;
 pub mod webhooks;
 
-pub use audit::{AuditLog, AuditRecord, NewAuditEntry};
+pub use audit::{AuditLog, AuditRecord, NewAuditEntry, Verified};
 pub use backend::Backend;
 pub use budgets::{Allowance, Amounts, Balance, Budgets, Ceiling, Holder, Reservation, Reserved, Spent, Unit};
 pub use cache::{CacheSubscription, RedisManager};
@@ -67,6 +68,7 @@ pub use keys::{KeyRecord, KeyStore};
 pub use log::{EventLog, EventPage};
 pub use memory::MemoryBackend;
 pub use payload::{Payload, PayloadHash};
+pub use plans::PlanStore;
 pub use queue::{Append, Claimed, Commit, Committed, JournalEntry, Lease, News, RunQueue, Submitted, WorkerId};
 pub use quota::{Quota, RateLimit, Taken};
 pub use run::{FailReason, Failure, NewRun, RunChange, RunRecord, RunStatus, ThreadPolicy, WaitFor};

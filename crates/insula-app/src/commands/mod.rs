@@ -13,6 +13,7 @@ mod migrate;
 mod run;
 mod runs;
 mod schedule;
+mod serve;
 mod submit;
 mod tail;
 mod work;
@@ -70,6 +71,7 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         Command::Threads(args) => keeping::threads(&desk, args).await,
         Command::Delete(command) => keeping::delete(&desk, command).await,
         Command::Submit(args) => submit::submit(&desk, args).await,
+        Command::Serve(args) => Box::pin(serve::serve(&desk, args)).await,
         Command::Work(args) => work::work(&desk, args).await,
         Command::Cancel(args) => cancel::cancel(&desk, args).await,
         Command::Inbox(args) => inbox::inbox(&desk, args).await,

@@ -4,6 +4,7 @@
 mod keys;
 mod layer;
 mod read;
+mod serve;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use crate::{cli::SettingFlags, environment::Environment, exit::Stop};
 use layer::Layer;
 use read::Values;
+pub(crate) use serve::Serve;
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone)]
@@ -23,6 +25,7 @@ pub(crate) struct Settings {
     pub sync: Sync,
     pub log: Log,
     pub limits: Limits,
+    pub serve: Serve,
     /// Every setting with its origin, in the order of the documentation.
     pub origins: Vec<Setting>,
 }
@@ -61,6 +64,7 @@ pub(crate) struct Limits {
     /// For ever when absent.
     pub retention: Option<Duration>,
     pub grace: Duration,
+    pub connections: usize,
 }
 
 /// One setting as `insula config` shows it.

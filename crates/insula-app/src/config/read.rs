@@ -32,14 +32,14 @@ impl Values {
         Ok(Self { values, folder })
     }
 
-    fn read<T>(&self, key: &str, into: impl FnOnce(Value) -> Result<T, ConfigError>) -> Result<T, Stop> {
+    pub(super) fn read<T>(&self, key: &str, into: impl FnOnce(Value) -> Result<T, ConfigError>) -> Result<T, Stop> {
         let value = self.values.get(key).cloned().unwrap_or_else(|| Value::new(None, ValueKind::Nil));
         let origin = origin(&value);
         // Without its origin, which the error would repeat.
         into(Value::new(None, value.kind)).map_err(|error| Stop::configuration(format!("{origin}: {key}: {error}")))
     }
 
-    fn text(&self, key: &str) -> Result<String, Stop> {
+    pub(super) fn text(&self, key: &str) -> Result<String, Stop> {
         let text = self.read(key, Value::into_string)?;
         self.check(key, !text.trim().is_empty(), "it is blank")?;
         Ok(text)
@@ -50,7 +50,7 @@ impl Values {
     }
 
     /// A path; a relative one in the file is meant from the file's folder.
-    fn path(&self, key: &str) -> Result<PathBuf, Stop> {
+    pub(super) fn path(&self, key: &str) -> Result<PathBuf, Stop> {
         let path = PathBuf::from(self.text(key)?);
         let from = self.values.get(key).map(origin).unwrap_or_default();
         Ok(match &self.folder {
@@ -59,13 +59,13 @@ impl Values {
         })
     }
 
-    fn count(&self, key: &str) -> Result<usize, Stop> {
+    pub(super) fn count(&self, key: &str) -> Result<usize, Stop> {
         let count = self.read(key, Value::into_uint)?;
         self.check(key, count > 0, "at least 1 is needed")?;
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    fn duration(&self, key: &str) -> Result<Duration, Stop> {
+    pub(super) fn duration(&self, key: &str) -> Result<Duration, Stop> {
         let text = self.text(key)?;
         let problem = format!("\"{text}\" is no duration: write 500ms, 90s, 5m or 1h");
         let duration = humantime::parse_duration(&text).unwrap_or_default();
@@ -77,7 +77,7 @@ impl Values {
         if self.text(key)? == "never" { Ok(None) } else { self.duration(key).map(Some) }
     }
 
-    fn choice<T: Copy>(&self, key: &str, choices: [(&str, T); 2]) -> Result<T, Stop> {
+    pub(super) fn choice<T: Copy>(&self, key: &str, choices: [(&str, T); 2]) -> Result<T, Stop> {
         let text = self.text(key)?;
         let [(first, _), (second, _)] = choices;
         let chosen = choices.iter().find(|(word, _)| *word == text).map(|(_, chosen)| *chosen);
@@ -91,6 +91,11 @@ impl Values {
         let shown = match key.name {
             "data_dir" => settings.data_dir.display().to_string(),
             "database" => settings.database.display().to_string(),
+            // A list, from a file.
+            _ if value.is_some_and(|value| matches!(value.kind, ValueKind::Array(_))) => {
+                let items = value.and_then(|value| value.clone().into_array().ok()).unwrap_or_default();
+                items.into_iter().filter_map(|item| item.into_string().ok()).collect::<Vec<_>>().join(", ")
+            }
             _ => value.and_then(|value| value.clone().into_string().ok()).unwrap_or_default(),
         };
         let origin = value.map_or_else(|| "default, in data_dir".to_owned(), origin);
@@ -128,6 +133,7 @@ pub(super) fn settings(values: &Values) -> Result<Settings, Stop> {
             format: values.choice("log.format", [("text", LogFormat::Text), ("json", LogFormat::Json)])?,
         },
         limits: limits(values)?,
+        serve: super::serve::serve(values)?,
         origins: Vec::new(),
     };
     settings.origins = KEYS.iter().map(|key| values.setting(key, &settings)).collect();
@@ -146,5 +152,6 @@ fn limits(values: &Values) -> Result<Limits, Stop> {
         lease: values.duration("limits.lease")?,
         retention: values.duration_or_never("limits.retention")?,
         grace: values.duration("limits.grace")?,
+        connections: values.count("limits.connections")?,
     })
 }

@@ -5,24 +5,28 @@
 //! runs that are queued, parked or taken over.
 //!
 //! In reading order: `shard`, `owner` and `thread` (where things stand), `queue` with `submit`, `append`, `claim`, `line`,
-//! `held` and `retention`, then `stopping`, `inbox` with `asked`, `threads`, `schedules`, `budgets`, and `runs`, `log`,
-//! `state`, `cache`, `quota`, `health`.
+//! `held` and `retention`, then `stopping`, `inbox` with `asked`, `threads`, `schedules`, `budgets`, `usage`, `webhooks`,
+//! and `runs`, `log`, `state`, `cache`, `quota`, `health`, `census`, `keys`, `plans`, `audit`.
 
 mod append;
 mod arrivals;
 mod asked;
+mod audit;
 mod budgets;
 mod cache;
 mod cached;
+mod census;
 mod channels;
 mod claim;
 mod health;
 mod held;
 mod inbox;
+mod keys;
 mod line;
 mod log;
 mod owner;
 mod payloads;
+mod plans;
 mod queue;
 mod quota;
 mod retention;
@@ -37,12 +41,14 @@ mod submit;
 mod tests;
 mod thread;
 mod threads;
+mod usage;
+mod webhooks;
 
 use std::sync::Arc;
 
 use insula_context::{Clock, SystemClock};
 
-use self::{cache::Cache, health::Up, quota::Counters, store::Store};
+use self::{audit::Ledger, cache::Cache, health::Up, keys::Keyring, plans::Plans, quota::Counters, store::Store};
 use crate::{Backend, LocalSignals};
 
 /// Ended runs that an owner may look back at, unless [`MemoryBackend::retain`] says otherwise.
@@ -99,7 +105,13 @@ impl MemoryBackend {
             inbox: Arc::clone(&store) as _,
             schedules: Arc::clone(&store) as _,
             budgets: Arc::clone(&store) as _,
+            usage: Arc::clone(&store) as _,
+            webhooks: Arc::clone(&store) as _,
+            census: Arc::clone(&store) as _,
             state: store,
+            keys: Arc::new(Keyring::default()),
+            plans: Arc::new(Plans::default()),
+            audit: Arc::new(Ledger::default()),
             signals: Arc::new(signals),
             quota: Arc::new(Counters::new(Arc::clone(&self.clock))),
             health: Arc::new(Up),
