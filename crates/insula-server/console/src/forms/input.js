@@ -1,7 +1,7 @@
 // A value that somebody writes: in the fields of its schema, as JSON, or freely.
 
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
-import { violationPlace, violationText } from "../parts/basics.js";
+import { violationOf } from "../parts/basics.js";
 import { FieldOf, JsonArea } from "./fields.js";
 import { draftOf, fieldOf, isFree, parse, valueOf } from "./schema.js";
 
@@ -33,7 +33,7 @@ function SchemaInput({ schema, value, onGiven, violations, showFaults }) {
     else setText(JSON.stringify(ofDraft(field, draft).value ?? null, null, 2));
     setAsJson(!asJson);
   };
-  const faults = [...(showFaults ? given.faults : []), ...violations.map((v) => ({ path: violationPlace(v), message: v?.message ?? violationText(v) }))];
+  const faults = [...(showFaults ? given.faults : []), ...violations.map(violationOf).filter(({ path }) => path)];
   return html`<div class="input-form">
     ${asJson ? html`<div class="field"><${JsonArea} text=${text} rows=${8} shared=${{ "aria-label": "Value as JSON", "data-field": "", onInput: (/** @type {any} */ e) => setText(e.target.value) }} /></div>`
       : html`<${FieldOf} field=${field} draft=${draft} set=${setDraft} path="" id=${id.current} faults=${faults} />`}

@@ -63,16 +63,21 @@ export const Empty = ({ icon, title, children }) => html`<div class="empty" data
   <div class="empty-text">${children}</div>
 </div>`;
 
-/** A violation as the server tells it, whatever its shape. @param {any} violation */
-export function violationText(violation) {
-  if (typeof violation === "string") return violation;
-  const where = violationPlace(violation);
-  const what = violation.message ?? violation.problem ?? violation.detail ?? violation.reason ?? JSON.stringify(violation);
-  return where && where !== "/" ? `${where.replace(/^\//, "").replaceAll("/", ".")}: ${what}` : what;
+/**
+ * A violation as the server tells it: a JSON pointer, where it is not about the whole, and what is wrong there.
+ * @param {string} violation `/amount: 10001 is greater than the maximum of 10000`
+ * @returns {{path: string, message: string}}
+ */
+export function violationOf(violation) {
+  const [, path, message] = /^(\/[^:\s]*): ([\s\S]*)$/.exec(violation) ?? [];
+  return path ? { path, message } : { path: "", message: String(violation) };
 }
 
-/** @param {any} violation @returns {string} */
-export const violationPlace = (violation) => violation?.path ?? violation?.pointer ?? violation?.at ?? violation?.instance_path ?? violation?.field ?? "";
+/** @param {string} violation */
+function violationText(violation) {
+  const { path, message } = violationOf(violation);
+  return path ? `${path.slice(1).replaceAll("/", ".")}: ${message}` : message;
+}
 
 /** An error in the server's words. @param {{problem: any, onRetry?: () => void}} props */
 export function ProblemNote({ problem, onRetry }) {
@@ -84,7 +89,7 @@ export function ProblemNote({ problem, onRetry }) {
     <strong>${problem.title ?? "Something went wrong"}</strong>
     ${problem.detail && problem.detail !== problem.title && html`<p>${problem.detail}</p>`}
     ${!problem.title && html`<p>${problem.message}</p>`}
-    ${violations.length > 0 && html`<ul>${violations.map((/** @type {any} */ v) => html`<li>${violationText(v)}</li>`)}</ul>`}
+    ${violations.length > 0 && html`<ul>${violations.map((/** @type {string} */ v) => html`<li>${violationText(v)}</li>`)}</ul>`}
     <footer>
       ${problem.requestId && html`<span class="faint">request ${problem.requestId}</span>`}
       ${onRetry && html`<button type="button" class="small" onClick=${onRetry}>Try again</button>`}
