@@ -1,3 +1,4 @@
 //! The agent server.
 
+pub mod metrics;
 pub mod webhooks;
