@@ -3,7 +3,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
 import { violationOf } from "../parts/basics.js";
 import { FieldOf, JsonArea } from "./fields.js";
-import { draftOf, fieldOf, isFree, parse, valueOf } from "./schema.js";
+import { draftOf, fieldOf, isFree, parse, takesText, valueOf } from "./schema.js";
 
 /** @typedef {{value: any, faults: import("./schema.js").Fault[]}} Given */
 
@@ -14,7 +14,7 @@ let made = 0;
  *   `violations`: what the server had against the last one; `showFaults`: whether somebody has tried to send it
  */
 export function InputForm({ schema, value, onGiven, violations = [], showFaults }) {
-  const free = useMemo(() => isFree(schema), [schema]);
+  const free = useMemo(() => isFree(schema) || (fieldOf(schema).kind === "json" && takesText(schema)), [schema]);
   return free ? html`<${FreeInput} value=${value} onGiven=${onGiven} />`
     : html`<${SchemaInput} schema=${schema} value=${value} onGiven=${onGiven} violations=${violations} showFaults=${showFaults} />`;
 }

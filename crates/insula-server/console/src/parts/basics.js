@@ -51,6 +51,9 @@ async function put(text) {
   }
 }
 
+/** Words in which `code` stands between backticks. @param {{text: string}} props */
+export const Words = ({ text }) => text.split("`").map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));
+
 /** An id, short, with the whole of it for those who ask. @param {{id: string, href?: string}} props */
 export const Id = ({ id, href }) => (href
   ? html`<a class="id" href=${href} title=${id}>${shortId(id)}</a>`
@@ -91,6 +94,7 @@ export function ProblemNote({ problem, onRetry }) {
     ${!problem.title && html`<p>${problem.message}</p>`}
     ${violations.length > 0 && html`<ul>${violations.map((/** @type {string} */ v) => html`<li>${violationText(v)}</li>`)}</ul>`}
     <footer>
+      ${problem.body?.retry_after && html`<span>Try again in ${problem.body.retry_after} s.</span>`}
       ${problem.requestId && html`<span class="faint">request ${problem.requestId}</span>`}
       ${onRetry && html`<button type="button" class="small" onClick=${onRetry}>Try again</button>`}
     </footer>

@@ -11,7 +11,7 @@ const EVERY = 3_000, KEPT = 100;
 
 /** @type {[string, string, string][]} */
 const TILES = [
-  ["queued", "Queued", "may begin now"], ["running", "Running", "somebody holds them"], ["waiting", "Waiting", "parked"], ["delayed", "Delayed", "not before their time"],
+  ["queued", "Queued", "may begin now"], ["running", "Running", "somebody holds them"], ["waiting", "Waiting", "parked"], ["delayed", "Delayed", "not before their time"], ["blocked", "Blocked", "behind others in their thread"],
   ["users", "Users", "with runs that have not ended"], ["webhooks_due", "Webhooks due", "to be sent"], ["webhooks_dead", "Webhooks dead", "given up"],
 ];
 
