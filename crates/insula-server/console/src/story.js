@@ -72,6 +72,8 @@ export class Story {
     const run = this.#run(event, at);
     this.seq = event.seq;
     this.events += 1;
+    // The pause before a new attempt is over when the run does something again.
+    if (event.type !== "agent_resumed") closeWait(this, run, run.waits.find((wait) => wait.data.attempt), event, at);
     (HANDLERS[event.type] ?? HANDLERS.other)(this, run, event, at);
     run.status = statusOf(run);
   }

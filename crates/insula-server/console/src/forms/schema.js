@@ -48,7 +48,7 @@ function compile(given, at) {
 function shape(schema, at) {
   const choices = choicesOf(schema, at.root);
   if (choices) return { kind: "choice", choices };
-  if (at.depth >= DEEPEST || schema.oneOf || schema.anyOf || schema.allOf || schema.not || schema.if) return { kind: "json" };
+  if (at.depth >= DEEPEST || Array.isArray(schema.type) || schema.oneOf || schema.anyOf || schema.allOf || schema.not || schema.if) return { kind: "json" };
   const below = { root: at.root, depth: at.depth + 1 };
   switch (schema.type) {
     case "string": return { kind: "text" };

@@ -87,7 +87,7 @@ export function ProblemNote({ problem, onRetry }) {
   const ref = useRef(/** @type {HTMLElement|null} */ (null));
   useEffect(() => ref.current?.scrollIntoView({ block: "nearest" }), [problem]);
   if (!problem) return null;
-  const violations = problem.violations ?? [];
+  const violations = (problem.violations ?? []).filter((/** @type {string} */ v) => !problem.detail?.includes(v));
   return html`<div ref=${ref} class="note bad" role="alert" data-test="problem">
     <strong>${problem.title ?? "Something went wrong"}</strong>
     ${problem.detail && problem.detail !== problem.title && html`<p>${problem.detail}</p>`}

@@ -1,6 +1,6 @@
 // One thing that happened, as a line of the timeline.
 
-import { brief, clock, count, duration, money, offset, plural, words } from "../format.js";
+import { brief, count, duration, moment, money, offset, plural, words } from "../format.js";
 import { html } from "../html.js";
 import { to } from "../route.js";
 import { Facts, Status } from "./basics.js";
@@ -15,6 +15,13 @@ const took = (ms) => (ms === undefined ? null : html`<span class="row-took numbe
 const lasted = (/** @type {Row} */ row, /** @type {Frame} */ frame) => row.ended?.duration_ms ?? (row.until ?? frame.now) - row.at;
 const chip = (/** @type {any} */ text, tone = "") => html`<span class="chip" data-tone=${tone}>${text}</span>`;
 const isEmpty = (/** @type {any} */ value) => value === null || value === undefined || (typeof value === "object" && Object.keys(value).length === 0);
+
+/** Why a run goes on, by the event's word. @type {Record<string, string>} */
+const GOES_ON = {
+  "worker lost": "The process that worked on it was lost. Another goes on with it",
+  answered: "Goes on with the answer", expired: "Goes on: nobody answered in time", timer: "Goes on: the time has come", child: "Goes on: the child has ended",
+  reconciled: "Goes on: it is known what became of the call", given_up: "Goes on without it",
+};
 
 /** What a kind of row says in its line, and what unfolds. @type {Record<string, {line: (row: Row, frame: Frame) => any, more?: (row: Row, frame: Frame) => any}>} */
 const KINDS = {
@@ -41,7 +48,7 @@ const KINDS = {
     more: (row) => html`<${Value} value=${row.data} />`,
   },
   waiting: { line: waitingLine, more: (row) => row.data.question?.schema && html`<${Value} label="Schema of the answer" value=${row.data.question.schema} />` },
-  resumed: { line: (row) => html`<span class="faint">Goes on: ${words(row.data.why ?? "")}</span>` },
+  resumed: { line: (row) => html`<span class="faint">${GOES_ON[row.data.why] ?? `Goes on: ${words(row.data.why ?? "")}`}</span>` },
   queued: { line: (row) => html`<span class="faint">In the queue, number ${row.data.position}</span>` },
   custom: { line: (row) => html`<span class="row-name">${row.data.name}</span><span class="row-brief">${brief(row.data.data)}</span>`, more: (row) => html`<${Value} value=${row.data.data} />` },
   warning: { line: (row) => html`<span>${count(row.data.spent)} of ${count(row.data.limit)} ${words(row.data.unit ?? "")} of the ${row.data.holder} are spent</span>` },
@@ -86,7 +93,7 @@ function toolMore(row) {
 function waitingLine(row, frame) {
   const { waiting_for: what, question, until, agent, attempt, error } = row.data;
   const isOpen = row.status === "waiting";
-  const end = until && isOpen ? html`<span class="faint">until ${clock(until)}</span>` : null;
+  const end = until && isOpen ? html`<span class="faint">until ${moment(until)}</span>` : null;
   const words = attempt ? html`<span>Attempt ${attempt} after a failure: <span class="row-brief">${error}</span></span>`
     : question ? html`<span class="row-question">${question.text}</span>`
     : what === "child" ? html`<span class="faint">Waits for ${agent}</span>`

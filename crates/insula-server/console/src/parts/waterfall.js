@@ -57,7 +57,7 @@ function quietOf(story, now) {
 /** @param {{scale: ReturnType<typeof scaleOf>}} props */
 function Axis({ scale }) {
   return html`<div class="fall-axis" aria-hidden="true"><div class="fall-track">
-    ${scale.ticks(6).map(({ x, at }) => html`<span class="fall-tick" style=${{ left: `${x}%` }}>${offset(at).replace("+", "")}</span>`)}
+    ${scale.ticks(6).map(({ x, at }) => html`<span class="fall-tick" style=${{ left: `${x}%` }}>${at === 0 ? "0" : duration(at)}</span>`)}
   </div></div>`;
 }
 
