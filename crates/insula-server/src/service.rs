@@ -1,6 +1,9 @@
 //! What all routes share, and how a server is put together.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use axum::Router;
 use insula_context::Timestamp;
@@ -15,6 +18,7 @@ use crate::{
     routes,
     seats::Seats,
     settings::Settings,
+    webhooks::WebhookCounters,
 };
 
 /// A server that is not listening yet. A clone is the same server.
@@ -31,7 +35,9 @@ pub(crate) struct Shared {
     pub auth: Authenticator,
     pub rates: Rates,
     pub settings: Settings,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
+    /// What became of webhooks, once somebody delivers them.
+    pub deliveries: OnceLock<Arc<WebhookCounters>>,
     pub seats: Seats,
     pub plans: Option<Plans>,
     pub started_at: Timestamp,
@@ -86,7 +92,8 @@ impl ServerBuilder {
         Server(Service(Arc::new(Shared {
             started_at: engine.clock().now(),
             seats: Seats::new(settings.streams),
-            metrics: Metrics::new(),
+            metrics: Arc::new(Metrics::new()),
+            deliveries: OnceLock::new(),
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -61,7 +61,7 @@ impl Stream {
                 () = self.server.closing.cancelled() => return None,
                 () = self.validity.over() => return None,
                 read = self.feed.next() => match read {
-                    Ok(batch) => return batch.map(|batch| encoded(&batch)),
+                    Ok(batch) => return batch.map(|batch| self.encode(&batch)),
                     Err(error) => {
                         tracing::warn!(%error, "a stream waits for the log");
                         tokio::time::sleep(ASK_AGAIN).await;
@@ -70,6 +70,17 @@ impl Stream {
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": alive\n\n")),
             }
         }
+    }
+}
+
+impl Stream {
+    fn encode(&self, batch: &[Next]) -> Bytes {
+        for next in batch {
+            if let Next::Gap(gap) = next {
+                self.server.metrics.gap(gap.reason.into());
+            }
+        }
+        encoded(batch)
     }
 }
 

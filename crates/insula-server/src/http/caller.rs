@@ -9,6 +9,7 @@ use insula_context::UserScope;
 use super::origin::Origin;
 use crate::{
     auth::{Access, Principal, Refused, Role},
+    metrics::{AuthRefusal, RateLimited},
     problem::{Kind, Problem},
     service::Service,
 };
@@ -68,7 +69,7 @@ pub(crate) fn unauthenticated() -> Problem {
 /// Lets somebody in: credential, then rate.
 pub(crate) async fn admit(server: &Service, headers: &HeaderMap, origin: &Origin) -> Result<Principal, Problem> {
     let Some(credential) = bearer(headers) else {
-        server.metrics.unauthenticated("missing");
+        server.metrics.auth_refused(AuthRefusal::Missing);
         return Err(unauthenticated());
     };
     let principal = server.auth.authenticate(credential).await.map_err(|refused| match refused {
@@ -81,7 +82,7 @@ pub(crate) async fn admit(server: &Service, headers: &HeaderMap, origin: &Origin
 
 /// Whoever sends what is not valid may be guessing: the address is let in less often from now on.
 fn guessed(server: &Service, origin: &Origin) -> Problem {
-    server.metrics.unauthenticated("invalid");
+    server.metrics.auth_refused(AuthRefusal::Invalid);
     if let Some(address) = origin.address {
         server.rates.failed(address);
     }
@@ -90,7 +91,7 @@ fn guessed(server: &Service, origin: &Origin) -> Problem {
 
 pub(crate) fn within_rate(server: &Service, principal: &Principal) -> Result<(), Problem> {
     server.rates.user(&principal.scope).map_err(|limited| {
-        server.metrics.rate_limited("user");
+        server.metrics.rate_limited(RateLimited::User);
         Problem::new(Kind::RateLimited, "too many requests of this user: slow down").after(Some(limited.retry_after))
     })
 }
@@ -105,6 +106,7 @@ pub(crate) fn same_origin(server: &Service, parts: &Parts) -> Result<(), Problem
     if own || server.settings.origins.iter().any(|known| known == origin) {
         return Ok(());
     }
+    server.metrics.auth_refused(AuthRefusal::Origin);
     Err(Problem::new(Kind::Forbidden, "pages of this origin may not call this server"))
 }
 
@@ -116,15 +118,15 @@ async fn principal(parts: &Parts, server: &Service) -> Result<Principal, Problem
     admit(server, &parts.headers, origin).await
 }
 
-fn require(principal: &Principal, role: Role, access: Access) -> Result<(), Problem> {
-    if !principal.roles.has(role) {
-        let detail = format!("the credential does not have the role \"{}\"", role.as_str());
-        return Err(Problem::new(Kind::Forbidden, detail));
-    }
-    if access == Access::Write && principal.access != Access::Write {
-        return Err(Problem::new(Kind::Forbidden, "the credential may only read"));
-    }
-    Ok(())
+/// What a credential is good for, held against what a route wants.
+pub(crate) fn require(server: &Service, principal: &Principal, role: Role, access: Access) -> Result<(), Problem> {
+    let detail = match (principal.roles.has(role), principal.access.includes(access)) {
+        (true, true) => return Ok(()),
+        (false, _) => format!("the credential does not have the role \"{role}\""),
+        (_, false) => "the credential may only read".to_owned(),
+    };
+    server.metrics.auth_refused(AuthRefusal::Role);
+    Err(Problem::new(Kind::Forbidden, detail))
 }
 
 /// A caller with this role and access.
@@ -135,7 +137,7 @@ macro_rules! callers {
 
             async fn from_request_parts(parts: &mut Parts, server: &Service) -> Result<Self, Problem> {
                 let principal = principal(parts, server).await?;
-                require(&principal, $role, $access)?;
+                require(server, &principal, $role, $access)?;
                 Ok(Self(principal))
             }
         }

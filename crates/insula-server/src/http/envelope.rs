@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use super::origin::{Origin, short, traceparent};
 use crate::{
+    metrics::RateLimited,
     problem::{Kind, Problem},
     service::Service,
     wire::Span,
@@ -49,8 +50,7 @@ pub(crate) async fn envelope(State(server): State<Service>, mut request: Request
     request.extensions_mut().insert(origin.clone());
     let mut response = answer(&server, &origin, request, next).instrument(span).await;
     finish(&mut response, &origin.request);
-    // A path that is no route may hold anything: it is not told apart.
-    server.metrics.request(route.as_deref().unwrap_or("none"), &method, response.status(), began.elapsed());
+    server.metrics.request(route.as_deref(), method.as_str(), response.status().as_u16(), began.elapsed());
     response
 }
 
@@ -82,7 +82,7 @@ fn admit(server: &Service, origin: &Origin, uri: &Uri) -> Result<(), Problem> {
     }
     match origin.address.map(|address| server.rates.address(address)) {
         Some(Err(limited)) => {
-            server.metrics.rate_limited("address");
+            server.metrics.rate_limited(RateLimited::Address);
             let detail = "too many requests from this address: slow down";
             Err(Problem::new(Kind::RateLimited, detail).after(Some(limited.retry_after)))
         }

@@ -12,8 +12,10 @@ use utoipa::ToSchema;
 
 use crate::{
     http::caller::Operator,
+    metrics::CONTENT_TYPE,
     problem::ProblemBody,
     service::Service,
+    webhooks::WebhookCounters,
     wire::{ComponentState, Ready},
 };
 
@@ -61,7 +63,8 @@ fn hide(component: &mut ComponentState) {
 #[utoipa::path(get, path = "/metrics", tag = "operator",
     responses((status = 200, content((String = "text/plain"))), (status = "default", body = ProblemBody)))]
 pub(crate) async fn metrics(State(server): State<Service>, _: Operator) -> Response {
-    let text = server.metrics.render(&server.engine).await;
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+    let none = WebhookCounters::default();
+    let deliveries = server.deliveries.get().map_or(&none, |counters| counters);
+    let text = server.metrics.render(&server.engine, deliveries).await;
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], text).into_response()
 }

@@ -1,6 +1,6 @@
 //! Events as frames, in chunks that are written together.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use axum::extract::ws::Utf8Bytes;
@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     feed::{Next, Pace, arrange},
-    metrics::Metrics,
-    wire::{Frame, Gap, GapReason},
+    metrics::{self, Metrics},
+    wire::Frame,
 };
 
 /// Bytes of frames that are handed over at once. What waits for a client is a few of these, however far it is behind.
@@ -25,7 +25,7 @@ pub(super) type Chunk = Vec<Utf8Bytes>;
 pub(super) struct FarEnd {
     outbox: mpsc::Sender<Chunk>,
     paces: HashMap<ThreadId, Pace>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 /// A frame's text. Frames have a JSON form: they are made of what was read from JSON, and of text and numbers.
@@ -34,12 +34,12 @@ pub(super) fn text(frame: &impl Serialize) -> Utf8Bytes {
 }
 
 impl FarEnd {
-    pub(super) fn new(outbox: mpsc::Sender<Chunk>, metrics: Metrics) -> Self {
+    pub(super) fn new(outbox: mpsc::Sender<Chunk>, metrics: Arc<Metrics>) -> Self {
         Self { outbox, paces: HashMap::new(), metrics }
     }
 
     async fn send(&self, chunk: Chunk) -> Result<(), Gone> {
-        self.metrics.frames_sent(chunk.len());
+        self.metrics.frames_sent(metrics::Frame::Event, chunk.len());
         self.outbox.send(chunk).await.map_err(|_| Gone)
     }
 
@@ -47,10 +47,7 @@ impl FarEnd {
         match next {
             Next::Event(event) => text(&Frame::Event { thread_id: thread.as_str(), event }),
             Next::Gap(gap) => {
-                self.metrics.gap(match gap {
-                    Gap { reason: GapReason::Behind, .. } => "behind",
-                    Gap { reason: GapReason::NotKept, .. } => "not_kept",
-                });
+                self.metrics.gap(gap.reason.into());
                 text(&Frame::Gap(gap))
             }
         }

@@ -2,6 +2,8 @@
 
 #![expect(unused_qualifications, reason = "the attribute of the description qualifies the types that it repeats")]
 
+use std::sync::Arc;
+
 use axum::{
     extract::{FromRequestParts, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::request::Parts,
@@ -14,12 +16,13 @@ use utoipa::IntoParams;
 
 use super::{far_end::FarEnd, session::Session};
 use crate::{
-    auth::{Principal, Role},
+    auth::{Access, Principal, Role},
     http::{
-        caller::{Reader, same_origin, unauthenticated, within_rate},
+        caller::{Reader, require, same_origin, unauthenticated, within_rate},
         extract::Query,
         origin::Origin,
     },
+    metrics::AuthRefusal,
     problem::{Kind, Problem, ProblemBody},
     service::Service,
 };
@@ -53,15 +56,12 @@ impl FromRequestParts<Service> for Guest {
         };
         same_origin(server, parts)?;
         let principal = server.auth.redeem(&ticket).ok_or_else(|| {
-            server.metrics.unauthenticated("ticket");
+            server.metrics.auth_refused(AuthRefusal::Ticket);
             unauthenticated()
         })?;
         within_rate(server, &principal)?;
-        if principal.roles.has(Role::User) {
-            Ok(Self(principal))
-        } else {
-            Err(Problem::new(Kind::Forbidden, "the credential does not have the role \"user\""))
-        }
+        require(server, &principal, Role::User, Access::Read)?;
+        Ok(Self(principal))
     }
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn open(
     }
     let Guest(principal) = guest;
     let (outbox, chunks) = mpsc::channel(OUTBOX);
-    let far_end = FarEnd::new(outbox.clone(), server.metrics.clone());
+    let far_end = FarEnd::new(outbox.clone(), Arc::clone(&server.metrics));
     let id = ConnectionId::generate(server.engine.ids());
     let connection = server.engine.bridge().connect(&principal.scope, id, far_end)?;
     let session = Session::new(&server, principal, origin, connection, outbox);

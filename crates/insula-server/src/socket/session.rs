@@ -85,10 +85,18 @@ impl Session {
             biased;
             () = closing.cancelled() => End::Closing,
             () = over => End::Expired,
+            () = self.silence(heartbeat) => End::Left,
             () = write(&mut sink, &mut chunks, heartbeat) => End::Left,
             end = self.read(&mut stream) => end,
         };
         let _gone_already = tokio::time::timeout(FAREWELL, farewell(&mut sink, end)).await;
+    }
+
+    /// Ends when the client has given no sign of life for too long. Beside the writing, which may wait for the client for ever.
+    async fn silence(&self, heartbeat: Duration) {
+        while self.connection.is_present() {
+            tokio::time::sleep(heartbeat).await;
+        }
     }
 
     async fn read(&self, stream: &mut SplitStream<WebSocket>) -> End {

@@ -31,7 +31,7 @@ pub struct Overview {
     /// How each component is.
     pub health: Vec<ComponentState>,
     /// Sockets that are open here.
-    pub sockets: usize,
+    pub sockets: u64,
     /// Streams of server-sent events that are open here.
     pub streams: usize,
 }
