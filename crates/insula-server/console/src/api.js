@@ -97,8 +97,11 @@ export function query(values) {
   return text ? `?${text}` : "";
 }
 
-export const get = (/** @type {string} */ where, /** @type {any} */ options) => json(where, options);
-export const post = (/** @type {string} */ where, /** @type {any} */ body = {}, /** @type {any} */ options = {}) =>
-  json(where, { ...options, method: "POST", body });
-export const put = (/** @type {string} */ where, /** @type {any} */ body) => json(where, { method: "PUT", body });
-export const remove = (/** @type {string} */ where) => json(where, { method: "DELETE" });
+/** @param {string} where @param {Parameters<typeof call>[1]} [options] */
+export const get = (where, options) => json(where, options);
+/** @param {string} where @param {any} [body] @param {Parameters<typeof call>[1]} [options] */
+export const post = (where, body = {}, options = {}) => json(where, { ...options, method: "POST", body });
+/** @param {string} where @param {any} body */
+export const put = (where, body) => json(where, { method: "PUT", body });
+/** @param {string} where */
+export const remove = (where) => json(where, { method: "DELETE" });

@@ -1,12 +1,15 @@
 // What views are written with, in one import: Preact, htm and signals.
 
-import { useEffect, useReducer, useRef } from "../vendor/htm-preact-standalone.js";
 import { effect } from "../vendor/signals-core.js";
 
-export {
-  Component, html, render, useCallback, useEffect, useErrorBoundary, useLayoutEffect, useMemo, useRef, useState,
-} from "../vendor/htm-preact-standalone.js";
 export { batch, computed, effect, signal } from "../vendor/signals-core.js";
+
+// Classic scripts have put these there: see `vendor/README.md`.
+const { preact, preactHooks, htm } = /** @type {any} */ (globalThis);
+
+export const { Component, render } = preact;
+export const { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } = preactHooks;
+export const html = htm.bind(preact.h);
 
 /**
  * The signal's value, and the component is drawn again when it changes.

@@ -31,7 +31,7 @@ export class Log {
     this.revision = signal(0);
     /** @type {{value: "loading"|"live"|"settled", peek(): string}} */
     this.state = signal("loading");
-    /** @type {{value: any}} */
+    /** @type {{value: any, peek(): any}} */
     this.problem = signal(null);
     this.holders = 0;
     this.leave = () => {};

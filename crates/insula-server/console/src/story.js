@@ -117,7 +117,9 @@ export class Story {
 /** @param {Run} run */
 function statusOf(run) {
   if (run.end) return /** @type {string} */ (run.end.status);
-  if (run.waits.length > 0 && run.tools.size === 0) return "waiting";
+  // A call that was interrupted is open until somebody knows what became of it.
+  const isStuck = run.waits.some((wait) => wait.data.waiting_for === "reconcile");
+  if (isStuck || (run.waits.length > 0 && run.tools.size === 0)) return "waiting";
   return run.started ? "running" : "queued";
 }
 
@@ -215,6 +217,11 @@ const HANDLERS = {
   },
   agent_thinking: moment("thinking"),
   tool_executing(story, run, event, at) {
+    const before = run.tools.get(event.data.call_id);
+    if (before) {
+      close(before, event, at, "interrupted");
+      story.openTools -= 1;
+    }
     run.tools.set(event.data.call_id, push(run, "tool", event, at, { status: "running" }));
     story.openTools += 1;
   },
@@ -243,7 +250,8 @@ const HANDLERS = {
 /**
  * Folds a log, as of an event, into a story. Goes on with `before` where that is possible.
  * @param {import("./logs.js").Log} log
- * @param {{root?: string, until?: number, before?: Story & {cursor?: number, epoch?: number}}} options
+ * @param {{root?: string, until?: number, before?: any}} options
+ * @returns {any}
  */
 export function tell(log, { root, until = Infinity, before }) {
   const goesOn = before && before.epoch === log.epoch && before.root === root && before.seq <= until && before.until <= until && before.log === log;

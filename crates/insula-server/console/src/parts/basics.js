@@ -2,7 +2,7 @@
 
 import { tick } from "../clock.js";
 import { ago, bytes, dateTime, duration, millis, payloadOf, shortId, words } from "../format.js";
-import { classes, html, useSignal, useState } from "../html.js";
+import { classes, html, useEffect, useRef, useSignal, useState } from "../html.js";
 import { Icon } from "./icon.js";
 
 /** How a run, a key, a webhook or a component is, as a word with a dot. @param {{is: string, test?: string}} props */
@@ -15,7 +15,7 @@ export function Ago({ time }) {
   return html`<time dateTime=${time} title=${dateTime(time)}>${ago(time, at)}</time>`;
 }
 
-/** How long a run took, or has taken so far. @param {{from?: string|null, to?: string|null}} props */
+/** How long a run took, or has taken so far. @param {{from?: string|number|null, to?: string|null}} props */
 export function Took({ from, to }) {
   const at = useSignal(tick);
   if (!from) return html`<span class="faint">–</span>`;
@@ -76,9 +76,11 @@ export const violationPlace = (violation) => violation?.path ?? violation?.point
 
 /** An error in the server's words. @param {{problem: any, onRetry?: () => void}} props */
 export function ProblemNote({ problem, onRetry }) {
+  const ref = useRef(/** @type {HTMLElement|null} */ (null));
+  useEffect(() => ref.current?.scrollIntoView({ block: "nearest" }), [problem]);
   if (!problem) return null;
   const violations = problem.violations ?? [];
-  return html`<div class="note bad" role="alert" data-test="problem">
+  return html`<div ref=${ref} class="note bad" role="alert" data-test="problem">
     <strong>${problem.title ?? "Something went wrong"}</strong>
     ${problem.detail && problem.detail !== problem.title && html`<p>${problem.detail}</p>`}
     ${!problem.title && html`<p>${problem.message}</p>`}

@@ -27,7 +27,7 @@ export function LogView({ log, root, onStory, empty }) {
   const [focus, setFocus] = useState(/** @type {{seq: number}|null} */ (null));
   const replay = useReplay(log);
   const story = useStory(log, root, replay.seq, revision);
-  const isLive = replay.seq === null && [...story.runs.values()].some((run) => !run.end);
+  const isLive = replay.seq === null && state === "live" && [...story.runs.values()].some((run) => !run.end);
   const now = useNow(isLive, story);
   useEffect(() => {
     if (replay.seq !== null) return;

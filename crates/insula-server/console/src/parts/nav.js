@@ -27,7 +27,7 @@ export function Nav({ at, title }) {
   useEffect(() => (isOpen ? onKey("Escape", () => open(false)) : undefined), [isOpen]);
   return html`<header class="bar">
       <button type="button" class="quiet square" aria-label="Menu" aria-expanded=${isOpen} data-test="menu" onClick=${() => open(!isOpen)}><${Icon} name=${isOpen ? "close" : "menu"} /></button>
-      <a class="brand" href="#/runs" aria-label="Insula"><${Mark} /></a><span class="bar-title">${title}</span><${Lamp} />
+      <a class="brand" href="#/runs" aria-label="Insula"><${Mark} /></a><span class="bar-title">${title}</span><${Lamp} test="bar-connection" />
       <a class="button primary small" href="#/start">Start</a>
     </header>
     ${isOpen && html`<div class="veil" onClick=${() => open(false)}></div>`}
@@ -53,10 +53,10 @@ function Groups({ at }) {
 
 const LAMPS = { off: "Not connected", connecting: "Connecting…", open: "Live", lost: "Reconnecting…", back: "Live" };
 
-/** The live connection, as a light. */
-function Lamp() {
+/** The live connection, as a light. @param {{test: string}} props */
+function Lamp({ test }) {
   const { state } = useSignal(connection);
-  return html`<span class="lamp" data-state=${state} data-test="connection" title="The live connection"><i class="dot" aria-hidden="true"></i><span>${LAMPS[state]}</span></span>`;
+  return html`<span class="lamp" data-state=${state} data-test=${test} title="The live connection"><i class="dot" aria-hidden="true"></i><span>${LAMPS[state]}</span></span>`;
 }
 
 const THEMES = /** @type {Record<string, [string, string]>} */ ({ system: ["half", "Theme: as the system"], light: ["sun", "Theme: light"], dark: ["moon", "Theme: dark"] });
@@ -68,7 +68,7 @@ function Foot() {
   return html`<footer class="side-foot">
     <div class="who"><b title=${`tenant ${who.tenant_id}`}>${who.user_id}</b><span class="faint">${who.access === "read" ? "read only" : who.tenant_id}</span></div>
     <div class="side-tools">
-      <${Lamp} />
+      <${Lamp} test="connection" />
       <button type="button" class="quiet square" title=${label} aria-label=${label} data-test="theme-toggle" onClick=${turnTheme}><${Icon} name=${icon} /></button>
       <button type="button" class="quiet square" title="Keys (?)" aria-label="Map of the keys" data-test="help" onClick=${() => (mapShown.value = true)}><${Icon} name="help" /></button>
       <button type="button" class="quiet square" title="Sign out" aria-label="Sign out" data-test="sign-out" onClick=${() => signOut()}><${Icon} name="out" /></button>

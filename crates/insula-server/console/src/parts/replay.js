@@ -33,7 +33,7 @@ export function useReplay(log) {
   const step = (/** @type {number} */ by) => {
     const at = placeOf(log.events, seq ?? log.last) + by;
     const event = log.events[Math.max(0, at)];
-    setSeq(!event || at >= log.events.length ? null : event.seq);
+    setSeq(!event || at >= log.events.length - 1 ? null : event.seq);
   };
   const play = (/** @type {boolean} */ on) => {
     if (on && seq === null) setSeq(log.events[0]?.seq ?? null);

@@ -1,6 +1,6 @@
 // One thing that happened, as a line of the timeline.
 
-import { brief, clock, count, dateTime, duration, money, offset, plural, words } from "../format.js";
+import { brief, clock, count, duration, money, offset, plural, words } from "../format.js";
 import { html } from "../html.js";
 import { to } from "../route.js";
 import { Facts, Status } from "./basics.js";
@@ -136,9 +136,9 @@ export function TimelineRow({ row, depth, frame, canFork, onToggle, onFork }) {
     event.preventDefault();
     onToggle(row);
   };
-  return html`<li class="row" id=${`e${row.seq}`} data-row tabIndex="-1" data-test="row" data-kind=${row.kind} data-type=${row.type} data-seq=${row.seq} data-last=${row.last} data-status=${row.status ?? row.child?.status}
+  return html`<li class="row" id=${`e${row.seq}`} data-row tabIndex="-1" data-test="row" data-kind=${row.kind} data-type=${row.type} data-seq=${row.seq} data-last=${row.last} data-status=${row.status ?? row.child?.status} data-for=${row.data.waiting_for}
       style=${{ "--depth": String(Math.min(depth, 8)) }} onKeyDown=${keys}>
-    <span class="row-time number" title=${dateTime(row.at)}>${offset(row.at - frame.start)}</span>
+    <span class="row-time number" title=${new Date(row.at).toISOString()}>${offset(row.at - frame.start)}</span>
     <span class="row-mark" aria-hidden="true"><${Icon} name=${iconOf(row)} /></span>
     <div class="row-body">
       <div class="row-line">

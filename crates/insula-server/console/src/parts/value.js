@@ -5,7 +5,7 @@ import { classes, html, useMemo, useState } from "../html.js";
 import { payloadOf } from "../format.js";
 import { Copy, payloadText } from "./basics.js";
 
-const FOLD_AT = 18, MOST = 200_000;
+const FOLD_AT = 14, MOST = 200_000;
 
 /** @param {{value: unknown, label?: string, open?: boolean}} props */
 export function Value({ value, label, open = false }) {

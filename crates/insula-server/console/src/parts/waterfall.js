@@ -38,9 +38,12 @@ export function Waterfall({ story, now, onPick }) {
     </div>
     <div class="fall-frame">
       <${Axis} scale=${scale} />
-      <${Earlier} view=${view} length=${flat.length} />
-      <${Bars} flat=${flat.slice(view.from, view.to)} scale=${scale} story=${story} now=${now} picked=${picked} pick=${pick} onPick=${onPick} />
-      <${Later} view=${view} length=${flat.length} />
+      <div class="fall-body">
+        <${Lines} scale=${scale} />
+        <${Earlier} view=${view} length=${flat.length} />
+        <${Bars} flat=${flat.slice(view.from, view.to)} scale=${scale} story=${story} now=${now} picked=${picked} pick=${pick} onPick=${onPick} />
+        <${Later} view=${view} length=${flat.length} />
+      </div>
     </div>
     <${Detail} row=${picked} story=${story} now=${now} total=${flat.length} />
   </section>`;
@@ -55,9 +58,14 @@ function quietOf(story, now) {
 function Axis({ scale }) {
   return html`<div class="fall-axis" aria-hidden="true"><div class="fall-track">
     ${scale.ticks(6).map(({ x, at }) => html`<span class="fall-tick" style=${{ left: `${x}%` }}>${offset(at).replace("+", "")}</span>`)}
-    ${scale.segments.filter((s) => s.quiet && s.width > 0.5).map((s) => html`<span class="fall-quiet" style=${{ left: `${s.x}%`, width: `${s.width}%` }} title=${`${duration(s.to - s.from)} of waiting`}></span>`)}
   </div></div>`;
 }
+
+/** What is behind the bars: the lines of the ticks, and where time was squeezed. @param {{scale: ReturnType<typeof scaleOf>}} props */
+const Lines = ({ scale }) => html`<div class="fall-lines" aria-hidden="true">
+  ${scale.segments.filter((s) => s.quiet && s.width > 0.5).map((s) => html`<span class="fall-quiet" style=${{ left: `${s.x}%`, width: `${s.width}%` }}></span>`)}
+  ${scale.ticks(6).map(({ x }) => html`<span class="fall-line" style=${{ left: `${x}%` }}></span>`)}
+</div>`;
 
 /** @param {{flat: {row: Row, depth: number}[], scale: ReturnType<typeof scaleOf>, story: Story, now: number, picked: Row|null, pick: any, onPick: any}} props */
 function Bars({ flat, scale, story, now, picked, pick, onPick }) {
@@ -85,7 +93,7 @@ function Bar({ row, depth, scale, story, now, isReachable, onShow, onPick }) {
       onMouseEnter=${onShow} onFocus=${onShow} onClick=${onPick}>
     <span class="fall-name" style=${{ "--depth": String(Math.min(depth, 6)) }}><${Icon} name=${iconOf(row)} /><span>${nameOf(row)}</span></span>
     <span class="fall-track"><span class=${classes("fall-bar", isLive && "live")} style=${{ left: `${from}%`, width: `max(3px, ${to - from}%)` }}></span>
-      <span class=${classes("fall-length number", to > 82 && "inside")} style=${to > 82 ? { right: `${100 - from}%` } : { left: `${to}%` }}>${duration(row.ended?.duration_ms ?? length)}</span></span>
+      <span class="fall-length number" style=${{ left: `${to}%` }}>${duration(row.ended?.duration_ms ?? length)}</span></span>
   </button></li>`;
 }
 

@@ -1,7 +1,7 @@
 // What one user may have where it is not what everybody may.
 
 import { get, path, put, remove } from "../api.js";
-import { html, useSignal, useState } from "../html.js";
+import { html, useEffect, useSignal, useState } from "../html.js";
 import { Head, ProblemNote } from "../parts/basics.js";
 import { attempt } from "../parts/toast.js";
 import { place, refine } from "../route.js";
@@ -20,7 +20,8 @@ export function LimitsView() {
   const [user, setUser] = useState(query.get("user") ?? "");
   const [found, setFound] = useState(/** @type {{tenant: string, user: string, limits: any}|null} */ (null));
   const [problem, setProblem] = useState(/** @type {any} */ (null));
-  const look = async (/** @type {Event|undefined} */ event) => {
+  /** @param {Event} [event] */
+  const look = async (event) => {
     event?.preventDefault();
     setProblem(null);
     setFound(null);
@@ -32,6 +33,9 @@ export function LimitsView() {
       else setProblem(refusal);
     }
   };
+  useEffect(() => {
+    if (tenant && user) look();
+  }, []);
   return html`<${Head} title="Limits" hint="What one user may have where it is not what everybody may." />
     <form class="filters" onSubmit=${look}>
       <input type="text" class="narrow" required placeholder="Tenant" aria-label="Tenant" value=${tenant} data-test="limits-tenant" onInput=${(/** @type {any} */ e) => setTenant(e.target.value)} />

@@ -21,11 +21,11 @@ const EVERY = 10_000;
 export function RunView({ id }) {
   const { data: run, problem, refresh } = usePolled(() => get(path`/v1/runs/${id}`), (/** @type {any} */ r) => (r?.ended_at ? 0 : EVERY), [id]);
   const { log, fault } = useLog(run);
-  const [told, setTold] = useState(/** @type {{status: string, ended: boolean, usage?: any}|null} */ (null));
+  const [told, setTold] = useState(/** @type {{status: string, ended: boolean, since: number, usage?: any}|null} */ (null));
   const heard = (/** @type {import("../story.js").Story} */ story) => {
     const seen = story.runs.get(id);
     if (!seen) return;
-    setTold({ status: seen.status, ended: Boolean(seen.end), usage: seen.end?.data.usage });
+    setTold({ status: seen.status, ended: Boolean(seen.end), since: seen.at, usage: seen.end?.data.usage });
     if (seen.end && !run?.ended_at) refresh();
   };
   if (!run) return problem ? html`<${Absent} problem=${problem} id=${id} retry=${refresh} />` : html`<${Loading} lines=${8} />`;
@@ -35,7 +35,7 @@ export function RunView({ id }) {
       hint=${html`<span class="mono" data-test="run-id">${run.run_id}</span> <${Copy} text=${run.run_id} label="Copy the id" />`}>
       <${Actions} run=${run} isOver=${Boolean(run.ended_at || told?.ended)} refresh=${refresh} />
     </${Head}>
-    <${RunFacts} run=${run} usage=${told?.usage} />
+    <${RunFacts} run=${run} usage=${told?.usage} since=${told?.since} />
     <${Outcome} run=${run} />
     ${fault && html`<${ProblemNote} problem=${fault} />`}
     ${log && html`<${LogView} log=${log} root=${id} onStory=${heard} empty=${html`<p class="nothing">This run has no events yet. It waits for its turn.</p>`} />`}`;
@@ -68,14 +68,14 @@ function Absent({ problem, id, retry }) {
   return html`<${Empty} icon="search" title="There is no such run"><p>No run of yours is called <span class="mono">${id}</span>. It may have been deleted with its thread.</p><p><a class="button" href="#/runs">All runs</a></p></${Empty}>`;
 }
 
-/** @param {{run: any, usage: any}} props */
-const RunFacts = ({ run, usage }) => html`<${Facts} of=${[
+/** @param {{run: any, usage: any, since?: number}} props */
+const RunFacts = ({ run, usage, since }) => html`<${Facts} of=${[
   ["Thread", html`<${Id} id=${run.thread_id} href=${to(["threads", run.thread_id])} />`],
   ["Started by", run.parent_run_id && html`<${Id} id=${run.parent_run_id} href=${to(["runs", run.parent_run_id])} />`],
   ["Version", run.version],
   ["Started", html`<span title=${dateTime(run.started_at ?? run.created_at)}><${Ago} time=${run.started_at ?? run.created_at} /></span>`],
   ["Queued for", run.started_at && millis(run.started_at) - millis(run.created_at) > 1_000 ? duration(millis(run.started_at) - millis(run.created_at)) : ""],
-  ["Took", html`<${Took} from=${run.started_at} to=${run.ended_at} />`],
+  ["Took", html`<${Took} from=${run.started_at ?? since} to=${run.ended_at} />`],
   ...(usage ? usageFacts(usage) : []),
   ["Rolled back", run.rolled_back ? "yes: it does not count" : ""],
 ]} />`;

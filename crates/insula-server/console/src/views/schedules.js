@@ -83,7 +83,7 @@ function Editor({ schedule, onClose }) {
   return html`<${Dialog} title=${schedule.name ? "Change the schedule" : "New schedule"} onClose=${onClose} test="schedule-editor"><form onSubmit=${submit}>
     <div class="fields"><div class="fields two">
       ${text("name", "Name", "", { required: true, disabled: Boolean(schedule.name) })}${pick("agent", "Agent", /** @type {any} */ (names))}
-      ${text("cron", "When", "Minute, hour, day, month, weekday: 0 3 * * *", { required: true, class: "mono" })}${text("zone", "Time zone")}
+      ${text("cron", "When", "Minute, hour, day, month and weekday, like 0\u00a03\u00a0*\u00a0*\u00a0*", { required: true, class: "mono" })}${text("zone", "Time zone")}
       ${pick("missed", "Times that were missed", MISSED)}${pick("policy", "When others are under way", POLICIES)}
       ${text("thread_id", "Thread", "A new one each time, unless named.")}${text("deadline", "Deadline", "90s, 5m")}
     </div>${agent && html`<fieldset class="fields nested"><legend>Input</legend><${InputForm} key=${agent.name} schema=${agent.input_schema} value=${agent.name === schedule.agent ? schedule.input : undefined} onGiven=${setGiven} violations=${problem?.violations} showFaults=${tried} /></fieldset>`}</div>

@@ -2,14 +2,14 @@
 
 import { get, path, post, remove } from "../api.js";
 import { count, plural } from "../format.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useMemo, useState } from "../html.js";
 import { logOfThread, release } from "../logs.js";
-import { Ago, Empty, Facts, Head, Id, Loading, ProblemNote } from "../parts/basics.js";
+import { Ago, Empty, Facts, Head, Id, Loading, ProblemNote, Status } from "../parts/basics.js";
 import { confirm } from "../parts/dialog.js";
 import { Icon } from "../parts/icon.js";
 import { Listing, Search } from "../parts/listing.js";
 import { LogView } from "../parts/logview.js";
-import { RunList, pace } from "../parts/runlist.js";
+import { RunList, isUnderWay, pace } from "../parts/runlist.js";
 import { attempt, say } from "../parts/toast.js";
 import { usePages, usePolled } from "../poll.js";
 import { go, to } from "../route.js";
@@ -17,6 +17,7 @@ import { mayWrite } from "../session.js";
 
 export function ThreadsView() {
   const list = usePages("/v1/threads", {}, { id: (thread) => thread.thread_id, every: 5_000 });
+  const live = useLiveRuns();
   const [search, setSearch] = useState("");
   const shown = list.items?.filter((thread) => thread.thread_id.toLowerCase().includes(search.trim().toLowerCase()));
   const create = async () => {
@@ -31,14 +32,20 @@ export function ThreadsView() {
       ? html`<${Empty} icon="search" title="No thread fits"><p>Write less of the id, or look further back with “More”.</p></${Empty}>`
       : html`<${Empty} icon="threads" title="No conversation yet"><p>Every run is in a thread. Start one, and its thread is here.</p><p><a class="button primary" href="#/start">Start a run</a></p></${Empty}>`}>
       <ul class="list threads" data-test="threads">
-        <li class="list-head" aria-hidden="true"><span>Thread</span><span>Begins with</span><span>Created</span><span class="end">Events</span></li>
+        <li class="list-head" aria-hidden="true"><span>Thread</span><span>Now</span><span>Created</span><span class="end">Events</span></li>
         ${shown?.map((thread) => html`<li key=${thread.thread_id}><a class="item" href=${to(["threads", thread.thread_id])} data-row data-test="thread-item" data-thread=${thread.thread_id}>
-          <span class="item-name"><b class="mono">${thread.thread_id}</b></span>
-          <span class="item-status">${thread.forked_from ? html`<span class="faint small">${plural(thread.forked_from.seq, "event")} of ${thread.forked_from.thread_id}</span>` : ""}</span>
+          <span class="item-name"><b class="mono">${thread.thread_id}</b>${thread.forked_from && html`<span class="faint small">from ${thread.forked_from.thread_id}, after event ${thread.forked_from.seq}</span>`}</span>
+          <span class="item-status">${live.has(thread.thread_id) && html`<${Status} is=${live.get(thread.thread_id).status} /><span class="faint small">${live.get(thread.thread_id).agent}</span>`}</span>
           <span class="item-time"><${Ago} time=${thread.created_at} /></span><span class="end number">${count(thread.head)}</span>
         </a></li>`)}
       </ul>
     </${Listing}>`;
+}
+
+/** The latest run of each thread in which one is under way. @returns {Map<string, any>} */
+function useLiveRuns() {
+  const { data } = usePolled(() => get("/v1/runs?limit=200"), pace, []);
+  return useMemo(() => new Map((data?.items ?? []).filter(isUnderWay).reverse().map((/** @type {any} */ run) => [run.thread_id, run])), [data]);
 }
 
 /** @param {{id: string}} props */
