@@ -3,16 +3,19 @@
 use std::{
     fs::DirBuilder,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use insula_engine::{ExecutionEngineFactory, Limits};
 use insula_infra::{Backend, MemoryBackend};
+use insula_registry::AgentClassRegistry;
 use insula_sqlite::{Options, SqliteBackend, Synchronous};
 
 use crate::{
     catalog,
     config::{Settings, Sync},
     exit::{Kind, Stop},
+    telemetry::OpenTelemetry,
 };
 
 /// Where the reports of agents are written.
@@ -27,8 +30,7 @@ pub(crate) fn reports(settings: &Settings) -> PathBuf {
 pub(crate) fn factory(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
     let agents = catalog::agents()?;
     let backend = writable(settings)?;
-    let tools = catalog::tools(&reports(settings));
-    Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+    Ok(built(settings, agents, backend))
 }
 
 /// The agents on storage of their own that keeps nothing, for what needs no database.
@@ -37,8 +39,16 @@ pub(crate) fn factory(settings: &Settings) -> Result<ExecutionEngineFactory, Sto
 /// When the agents do not fit together.
 pub(crate) fn without_storage(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
     let (agents, backend) = (catalog::agents()?, MemoryBackend::new().into_backend());
+    Ok(built(settings, agents, backend))
+}
+
+fn built(settings: &Settings, agents: AgentClassRegistry, backend: Backend) -> ExecutionEngineFactory {
     let tools = catalog::tools(&reports(settings));
-    Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+    let builder = ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings));
+    match settings.otlp {
+        Some(_) => builder.traces(Arc::new(OpenTelemetry)).build(),
+        None => builder.build(),
+    }
 }
 
 /// The configured database, for a command that writes: made if there is none.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use insula_context::{Ceiling, RunId, ThreadId, Timestamp};
+use insula_context::{Ceiling, RunId, ThreadId, Timestamp, TraceContext};
 use insula_infra::{RawJson, ThreadPolicy};
 use serde_json::Value;
 
@@ -31,6 +31,7 @@ pub struct RunRequest {
     pub(crate) priority: i16,
     pub(crate) begin: Begin,
     pub(crate) webhook: Option<RawJson>,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// When a run may begin.
@@ -55,7 +56,7 @@ impl Begin {
 impl RunRequest {
     /// A run of an agent class, in a thread of its own.
     pub fn new(agent: impl Into<String>, input: Value) -> Self {
-        let (thread, run, timeout, idempotency_key, budget, policy, priority, webhook) = Default::default();
+        let (thread, run, timeout, idempotency_key, budget, policy, priority, webhook, trace) = Default::default();
         let begin = Begin::AtOnce;
         Self {
             agent: agent.into(),
@@ -69,6 +70,7 @@ impl RunRequest {
             priority,
             begin,
             webhook,
+            trace,
         }
     }
 
@@ -132,6 +134,13 @@ impl RunRequest {
     #[must_use]
     pub fn at(mut self, time: Timestamp) -> Self {
         self.begin = Begin::At(time);
+        self
+    }
+
+    /// As a part of this trace. It is part of the one that it is submitted in otherwise, where that is recorded.
+    #[must_use]
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
         self
     }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use insula_context::{RunId, ThreadId, UserScope};
 use insula_infra::{NewRun, RunHeader, Submitted};
+use tracing::Span;
 
 use crate::{Error, RunRequest, events, options::RunOptions, platform::Platform};
 
@@ -36,6 +37,7 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         parent: None,
         agent: Arc::clone(class.name()),
     });
+    let trace = request.trace.or_else(|| platform.traces.context_of(&Span::current())).map(|trace| trace.to_string());
     let (input, payload) = events::show("the input", &request.input)?.stored();
     Ok(NewRun {
         payload,
@@ -47,7 +49,7 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         weight: limits.weight,
         most_queued: Some(limits.queued),
         webhook: request.webhook,
-        options: RunOptions { budget: request.budget, ..RunOptions::default() }.stored(),
+        options: RunOptions { budget: request.budget, trace, ..RunOptions::default() }.stored(),
         ..NewRun::new(header, Arc::clone(class.version()), input, now)
     })
 }
