@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{
     house::House,
     raw,
+    socket::Socket,
     table::{Gate, ROUTES, Row},
     web::{Answer, Caller},
 };
@@ -143,7 +144,7 @@ on_every_backend! {
             stream.write_all(raw::upgrade(house.address, ada.bearer()).as_bytes()).await.unwrap();
             raw::head(&mut stream).await;
             let _had_enough = stream.write_all(&bytes).await;
-            assert_eq!(super::socket::Socket::of(stream).await.close_code().await, Some(code));
+            assert_eq!(Socket::of(stream).await.close_code().await, Some(code));
         }
         socket.answers().await;
         is_untouched(&house, &ada).await;
@@ -158,7 +159,8 @@ async fn requests_that_are_too_large_or_too_slow_end_and_others_go_on() {
             let house = House::with(island, |settings| settings.header_time = Duration::from_millis(300)).await;
             let ada = house.user("ada").await;
             ada.get(&format!("/v1/runs?x={}", "x".repeat(9_000))).await.refuses(414, "uri-too-long");
-            let request = |line: &str, headers: &str| format!("{line}\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+            let request =
+                |line: &str, headers: &str| format!("{line}\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
             let much = "x".repeat(64 << 10);
             let wrong = [
                 (request(&format!("GET /{much} HTTP/1.1"), ""), &[414, 431][..]),
@@ -176,7 +178,13 @@ async fn requests_that_are_too_large_or_too_slow_end_and_others_go_on() {
                 assert!(status.is_none_or(|status| allowed.contains(&status)), "{:?}: {said}", &bytes[..40]);
             }
             // Half a request, a byte, nothing at all: neither is waited for.
-            for begun in ["GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow:", "GET /heal", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""] {
+            for begun in [
+                "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow:",
+                "GET /heal",
+                "P",
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+                "",
+            ] {
                 let said = raw::exchange(house.address, begun.as_bytes()).await;
                 assert!(matches!(raw::status(&said), None | Some(408 | 400)), "{begun:?}: {said}");
             }

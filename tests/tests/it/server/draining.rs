@@ -29,7 +29,8 @@ async fn set_out(caller: &Caller) -> Vec<String> {
     let mut runs = Vec::new();
     for n in 0..20 {
         let millis = if n % 2 == 0 { 1_500 } else { 600_000 };
-        let order = json!({"agent": "sleep", "input": millis, "run_id": format!("r-{n}"), "thread_id": format!("t-{n}")});
+        let order =
+            json!({"agent": "sleep", "input": millis, "run_id": format!("r-{n}"), "thread_id": format!("t-{n}")});
         runs.push(caller.submitted(order).await);
     }
     until_async("all have begun", async || {

@@ -89,7 +89,7 @@ async fn a_page_of_another_origin_opens_no_socket_and_calls_no_route() {
     .await;
 }
 
-const BEAT: Duration = Duration::from_millis(150);
+const BEAT: Duration = Duration::from_millis(500);
 
 fn quick(island: Island) -> Island {
     island.limits(|limits| (limits.heartbeat, limits.connections) = (BEAT, 1))

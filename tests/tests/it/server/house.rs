@@ -54,17 +54,12 @@ impl House {
         Self { island, address, auth, server, stop: Some(stop), serving }
     }
 
-    /// Asks it to end; how many runs it left to others.
-    pub(super) async fn end(&mut self) -> usize {
-        self.stop.take().expect("it is asked once").send(()).unwrap();
-        (&mut self.serving).await.unwrap().unwrap()
-    }
-
-    /// As above, for whoever looks on meanwhile.
+    /// Asks it to end, and returns at once.
     pub(super) fn ask_to_end(&mut self) {
         self.stop.take().expect("it is asked once").send(()).unwrap();
     }
 
+    /// Waits for its end; how many runs it left to others.
     pub(super) async fn ended(&mut self) -> usize {
         (&mut self.serving).await.unwrap().unwrap()
     }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     house::House,
+    resuming::odyssey,
+    socket::Socket,
     told::{ended_log, log_of},
     web::Answer,
 };
@@ -68,7 +70,7 @@ on_every_backend! {
     }
 
     async fn a_run_that_was_exported_is_anothers_when_it_is_imported(island: Island) {
-        let house = House::open(island.class(super::resuming::odyssey())).await;
+        let house = House::open(island.class(odyssey())).await;
         let (ada, bob) = (house.user("ada").await, house.user("bob").await);
         let order = json!({"agent": "tools", "run_id": "r-1", "thread_id": "talk"});
         ada.ended(order).await;
@@ -125,7 +127,7 @@ on_every_backend! {
         assert_eq!(set, json!({"running": 1, "connections": 2}));
         assert_eq!(root.get(path).await.is(200), set);
         let mut sockets = vec![house.socket(&ada).await, house.socket(&ada).await];
-        assert_eq!(super::socket::Socket::open(house.address, ada.bearer()).await.err(), Some(429));
+        assert_eq!(Socket::open(house.address, ada.bearer()).await.err(), Some(429));
         for n in 0..3 {
             ada.submitted(json!({"agent": "held", "thread_id": format!("t-{n}")})).await;
             bob.submitted(json!({"agent": "held", "thread_id": format!("t-{n}")})).await;
@@ -142,7 +144,7 @@ on_every_backend! {
         until_async("she may have as many as everybody", async || {
             let mut third = Vec::new();
             for _ in 0..3 {
-                third.extend(super::socket::Socket::open(house.address, ada.bearer()).await.ok());
+                third.extend(Socket::open(house.address, ada.bearer()).await.ok());
             }
             third.len() == 3
         })

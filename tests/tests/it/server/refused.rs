@@ -153,7 +153,8 @@ async fn nobody_learns_by_a_broken_request_what_is_there() {
             for row in ROUTES.iter().filter(|row| row.gate != Gate::Everybody) {
                 let path = row.path.replace('{', "%7B").replace('}', "%7D");
                 let broken = nobody.request(row.method, &format!("{path}?limit=x&after=-1&from=y"));
-                let broken = broken.header("content-type", "application/json").body("{").timeout(Duration::from_secs(30));
+                let broken =
+                    broken.header("content-type", "application/json").body("{").timeout(Duration::from_secs(30));
                 Answer::of(broken.send().await.unwrap()).await.refuses(401, "unauthenticated");
             }
         })

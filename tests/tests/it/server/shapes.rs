@@ -170,7 +170,8 @@ async fn questions_and_failures_have_their_shapes() {
 fn frames_have_their_shapes() {
     let shown = |frame: &wire::Frame<'_>| serde_json::to_value(frame).unwrap();
     let gap = |reason| wire::Gap { thread_id: "t-1".to_owned(), after: 7, next: 8, head: 900, reason };
-    let fields = |word: &str| json!({"type": "gap", "thread_id": "t-1", "after": 7, "next": 8, "head": 900, "reason": word});
+    let fields =
+        |word: &str| json!({"type": "gap", "thread_id": "t-1", "after": 7, "next": 8, "head": 900, "reason": word});
     assert_eq!(shown(&wire::Frame::Gap(&gap(wire::GapReason::Behind))), fields("behind"));
     assert_eq!(shown(&wire::Frame::Gap(&gap(wire::GapReason::NotKept))), fields("not_kept"));
     assert_eq!(shown(&wire::Frame::Pong { id: None }), json!({"type": "pong"}));
@@ -220,7 +221,8 @@ async fn every_answer_names_its_request() {
 }
 
 fn origin() -> Origin {
-    let trace = TraceContext { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(), span_id: "00f067aa0ba902b7".into() };
+    let trace =
+        TraceContext { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(), span_id: "00f067aa0ba902b7".into() };
     Origin {
         request: RequestId::new("req-1").unwrap(),
         correlation: Some("order-7".to_owned()),
@@ -248,9 +250,11 @@ fn a_context_says_which_request_it_came_from() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_knows_the_request_that_submitted_it() {
     tell(async |island: Island| {
-        let viewing = class("viewing", |session, _| async move {
-            Ok(serde_json::to_value(session.context().audit_view()).unwrap())
-        });
+        let viewing =
+            class(
+                "viewing",
+                |session, _| async move { Ok(serde_json::to_value(session.context().audit_view()).unwrap()) },
+            );
         let house = House::open(island.class(viewing)).await;
         let ada = house.user("ada").await;
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

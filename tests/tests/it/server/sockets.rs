@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{
     house::House,
-    socket::Socket,
+    resuming::odyssey,
+    socket::{Heard, Socket, event},
     told::{Told, log_at, same},
     web::Caller,
 };
@@ -101,7 +102,7 @@ on_every_backend! {
 
     /// A socket does everything that HTTP does with runs.
     async fn a_run_is_started_answered_and_stopped_over_one_socket(island: Island) {
-        let house = House::open(island.class(super::resuming::odyssey())).await;
+        let house = House::open(island.class(odyssey())).await;
         let ada = house.user("ada").await;
         let mut socket = house.socket(&ada).await;
         let start = json!({"type": "start", "id": "s", "agent": "odyssey", "thread_id": "sea", "subscribe": true,
@@ -121,8 +122,8 @@ on_every_backend! {
         socket.say(json!({"type": "answer", "id": "b", "run": run, "answer": "Scylla"})).await;
         let mut ack = Value::Null;
         while !told.last().is_some_and(|last| last.ends(&run)) || ack.is_null() {
-            let super::socket::Heard::Text(text) = socket.hear().await else { panic!("it is open") };
-            match super::socket::event(&text) {
+            let Heard::Text(text) = socket.hear().await else { panic!("it is open") };
+            match event(&text) {
                 Some(event) => told.push(event),
                 None => ack = serde_json::from_str(&text).unwrap(),
             }

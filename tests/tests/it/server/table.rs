@@ -47,7 +47,7 @@ impl Row {
 
     /// Whether it changes anything.
     pub(super) fn changes(&self) -> bool {
-        matches!(self.gate, Gate::Writer | Gate::Admin)
+        matches!(self.gate, Writer | Admin)
     }
 
     pub(super) fn name(&self) -> String {
