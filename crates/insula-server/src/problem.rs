@@ -117,7 +117,7 @@ impl Kind {
     pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
         let wanted = |kind: &Self| kind.status() == status;
         match status.as_u16() {
-            200..400 => None,
+            100..400 => None,
             other => Self::ALL.into_iter().find(wanted).or(Some(if other < 500 {
                 Self::InvalidRequest
             } else {
