@@ -48,6 +48,7 @@ pub(crate) const SUITES: &[Suite] = &[
     module("failure"),
     module("cost"),
     module("example"),
+    module("server"),
     module("cli"),
     Suite { name: "sim", place: Place::Packages(&["insula-sim"]) },
     Suite { name: "layers", place: Place::Packages(&["xtask"]) },

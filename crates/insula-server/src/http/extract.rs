@@ -43,6 +43,10 @@ pub(crate) fn refused(rejection: &BytesRejection) -> Problem {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // An array would be taken for the fields in their order.
+    if bytes.trim_ascii_start().first().is_some_and(|byte| *byte == b'[') {
+        return Err(Problem::new(Kind::InvalidRequest, "the body: a JSON object is wanted, and this is an array"));
+    }
     serde_json::from_slice(bytes).map_err(|error| Problem::new(Kind::InvalidRequest, format!("the body: {error}")))
 }
 
