@@ -53,8 +53,8 @@ def socket(key=KEY, address=ADDRESS):
 @check
 def a_run_is_started_and_watched_to_its_end():
     with socket() as ws:
-        started = ws.ask("start", agent="count", input={}, subscribe=True)["run"]
-        ws.until("run_completed", started["run_id"])
+        started = ws.ask("start", agent="count", input=3, subscribe=True)["run"]
+        ws.until("agent_completed", started["run_id"])
     whole = answered(client.get(f"/v1/threads/{started['thread_id']}/events"), 200)["events"]
     equal(ws.events, whole)
 
@@ -75,9 +75,9 @@ def a_ticket_lets_a_browser_in_once():
 def a_question_is_answered_over_the_socket():
     with socket() as ws:
         run_id = ws.ask("start", agent="refund", input={"order": "A-8", "amount": 50}, subscribe=True)["run"]["run_id"]
-        ws.until("input_requested", run_id)
+        ws.until("agent_waiting", run_id)
         equal(ws.ask("answer", run_id=run_id, answer="yes")["answer"], "recorded")
-        ws.until("run_completed", run_id)
+        ws.until("agent_completed", run_id)
     equal(in_status(client, run_id, "completed")["result"]["refunded"], 50)
 
 
@@ -85,9 +85,9 @@ def a_question_is_answered_over_the_socket():
 def a_run_is_cancelled_over_the_socket():
     with socket() as ws:
         run_id = ws.ask("start", agent="sleep", input=60_000, subscribe=True)["run"]["run_id"]
-        ws.until("run_started", run_id)
+        ws.until("agent_started", run_id)
         equal(ws.ask("cancel", run_id=run_id, reason="enough")["cancel"], "recorded")
-        ws.until("run_cancelled", run_id)
+        ws.until("agent_cancelled", run_id)
 
 
 @check
@@ -95,15 +95,15 @@ def whoever_comes_back_gets_each_event_once():
     thread = fresh("resumed")
     with socket() as ws:
         ws.ask("subscribe", thread_id=thread, after=0)
-        first = ws.ask("start", agent="count", input={}, thread_id=thread)["run"]
+        first = ws.ask("start", agent="count", input=3, thread_id=thread)["run"]
         while len(ws.events) < 3:
             ws.frame()
     last = ws.events[-1]["seq"]
     in_status(client, first["run_id"], "completed")
-    second = finished(client, "count", {}, thread_id=thread)
+    second = finished(client, "count", 3, thread_id=thread)
     with socket() as again:
         again.ask("subscribe", thread_id=thread, after=last)
-        again.until("run_completed", second["run_id"])
+        again.until("agent_completed", second["run_id"])
     seqs = ws.seqs() + again.seqs()
     equal(seqs, list(range(1, len(seqs) + 1)))
 
@@ -113,7 +113,7 @@ def many_threads_come_over_one_socket():
     with socket() as ws:
         runs = [ws.ask("start", agent="echo", input=n, subscribe=True)["run"] for n in range(10)]
         for started in runs:
-            ws.until("run_completed", started["run_id"])
+            ws.until("agent_completed", started["run_id"])
     for started in runs:
         seqs = [event["seq"] for event in ws.events if event["thread_id"] == started["thread_id"]]
         equal(seqs, list(range(1, len(seqs) + 1)))
@@ -139,7 +139,7 @@ def another_users_thread_stays_silent():
     with socket(key_of(fresh("mallory"))["key"]) as ws:
         ws.ask("subscribe", thread_id=mine["thread_id"], after=0)
         own = ws.ask("start", agent="echo", input="own", thread_id=mine["thread_id"])["run"]
-        ws.until("run_completed", own["run_id"])
+        ws.until("agent_completed", own["run_id"])
     equal({event["user_id"] for event in ws.events}, {own["user_id"]})
     equal(ws.seqs(), list(range(1, len(ws.events) + 1)))
 
