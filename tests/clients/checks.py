@@ -1,7 +1,7 @@
 """What every script here shares: checks that print one line each, and a caller of the server.
 
 `cargo xtask test clients` starts a server for each script and says in the environment where it is:
-INSULA_URL, INSULA_KEY (of a user, operator and admin), INSULA_BINARY.
+INSULA_SERVER, INSULA_KEY (of a user, operator and admin), CLIENTS_BINARY.
 """
 
 import os
@@ -11,7 +11,7 @@ import uuid
 
 import httpx
 
-URL = os.environ["INSULA_URL"]
+URL = os.environ["INSULA_SERVER"]
 KEY = os.environ["INSULA_KEY"]
 SECONDS = 20
 CHECKS = []

@@ -29,7 +29,7 @@ def schemathesis(key, report):
         *[Path(sys.executable).with_name("schemathesis"), "run", f"{URL}/openapi.json", "--no-color"],
         *["--header", f"Authorization: Bearer {key}", "--checks", ",".join(PROMISES)],
         *["--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--seed", "7"],
-        *["--generation-database", "none", "--generation-deterministic", "--no-shrink"],
+        *["--generation-deterministic", "--no-shrink"],
         *["--request-timeout", "20", "--suppress-health-check", "all", "--warnings", "off"],
         *["--report", "junit", "--report-junit-path", report],
         *[word for path in LEFT_OUT for word in ("--exclude-path", path)],

@@ -7,7 +7,7 @@ import { EventSource } from "eventsource";
 import WebSocket from "ws";
 import { caller, check, run, until } from "./checks.mjs";
 
-const { INSULA_URL: url, INSULA_KEY: key } = process.env;
+const { INSULA_SERVER: url, INSULA_KEY: key } = process.env;
 const call = caller(url, key);
 const authorized = { Authorization: `Bearer ${key}` };
 

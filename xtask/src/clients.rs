@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -35,8 +35,8 @@ const SCRIPTS: &[Script] = &[
 
 /// A script that takes longer hangs.
 const PATIENCE: &str = "600";
-/// How long a server may take to end, its drain included.
-const ENDING: Duration = Duration::from_secs(30);
+/// How often a server is asked whether it has ended, and how long is waited in between: half a minute in all.
+const ENDING: (u32, Duration) = (1_500, Duration::from_millis(20));
 
 /// Runs every script for which everything is there.
 pub(crate) fn run(without: &[Tool]) -> Result<(Verdict, Count)> {
@@ -137,8 +137,8 @@ impl Script {
         let server = Server::start(&place)?;
         let mut heard = Heard::default();
         let mut command = self.command(folder);
-        command.env("INSULA_URL", &server.url).env("INSULA_KEY", &server.key).env("INSULA_BINARY", binary()?);
-        command.env("INSULA_FOLDER", folder).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("INSULA_SERVER", &server.url).env("INSULA_KEY", &server.key).env("CLIENTS_BINARY", binary()?);
+        command.env("CLIENTS_FOLDER", folder).env("PYTHONDONTWRITEBYTECODE", "1");
         heard.succeeded = cargo::listen(&mut command, |line| {
             heard.hear(line);
             println!("{line}");
@@ -241,12 +241,12 @@ impl Server {
     /// Asks it to end; whether it did so in order and in time.
     fn stop(mut self) -> Result<bool> {
         succeed(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))?;
-        let deadline = Instant::now() + ENDING;
-        while Instant::now() < deadline {
+        let (times, pause) = ENDING;
+        for _ in 0..times {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status.success());
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(pause);
         }
         Ok(false)
     }
