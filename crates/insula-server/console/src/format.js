@@ -8,6 +8,7 @@ const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 export function duration(ms) {
   if (ms === null || ms === undefined || Number.isNaN(ms)) return "–";
   if (ms < 0) return "0 ms";
+  if (ms > 0 && ms < 0.95) return `${Math.round(ms * 1_000)} µs`;
   if (ms < 10) return `${trim(ms.toFixed(1))} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   if (ms < 59_950) return `${trim((ms / 1_000).toFixed(1))} s`;
@@ -56,7 +57,8 @@ export const clock = (time) => clockTime.format(millis(time));
 /** Time since the beginning, as a timeline shows it. @param {number} ms */
 export function offset(ms) {
   if (ms < 0) return `−${duration(-ms)}`;
-  if (ms < 1) return "0";
+  if (ms === 0) return "0";
+  if (ms < 100) return `+${trim(ms.toFixed(1))} ms`;
   if (ms < MINUTE) return `+${(ms / 1_000).toFixed(2)} s`;
   return `+${duration(ms)}`;
 }

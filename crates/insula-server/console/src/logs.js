@@ -11,7 +11,7 @@ import { subscribe } from "./socket.js";
 export const KEPT = 20_000;
 /** How many of them are read when a whole thread is opened, and with each step back. */
 export const STEP_BACK = 2_000;
-const PAGE = 1_000, CALM = 60, LINGER = 15_000, MOST_GAPS = 50;
+const PAGE = 1_000, CALM = 60, LONGEST_CALM = 1_000, LINGER = 15_000, MOST_GAPS = 50;
 const ENDS = new Set(["agent_completed", "agent_failed", "agent_cancelled"]);
 
 /** The events of a thread after `start`. */
@@ -34,6 +34,7 @@ export class Log {
     /** @type {{value: any, peek(): any}} */
     this.problem = signal(null);
     this.holders = 0;
+    this.calm = CALM;
     this.leave = () => {};
   }
 
@@ -74,9 +75,12 @@ export class Log {
     if (this.pending) return;
     this.pending = true;
     setTimeout(() => {
+      const began = performance.now();
       this.pending = false;
       this.revision.value += 1;
-    }, CALM);
+      // Drawing has its turn before this comes back: where it takes long, it is done less often.
+      setTimeout(() => (this.calm = Math.min(LONGEST_CALM, Math.max(CALM, 3 * (performance.now() - began)))));
+    }, this.calm);
   }
 
   /** Whether there is room for what came before. */
@@ -101,6 +105,24 @@ export class Log {
     } finally {
       this.reaching = false;
     }
+  }
+
+  /** Reads what there is, so that it is seen also while the live connection is not there, and then what comes. */
+  async begin() {
+    let left = false;
+    this.leave = () => (left = true);
+    const each = (/** @type {Event} */ event) => {
+      this.take(event);
+      return !left;
+    };
+    try {
+      await pages(this.thread, this.start, each, (gap) => this.gap({ ...gap, reason: "not_kept" }));
+    } catch {
+      // The thread may not be there yet, or the server: the live connection reads the same, and goes on trying.
+    }
+    if (left) return;
+    this.leave = subscribe(this.thread, this);
+    this.state.value = "live";
   }
 
   /** Reads from the log until a run has ended, and no further. @param {string} run */
@@ -150,8 +172,7 @@ export function follow(thread, after) {
   if (!log) {
     log = new Log(thread, after);
     followed.set(thread, log);
-    log.leave = subscribe(thread, log);
-    log.state.value = "live";
+    log.begin();
   }
   log.holders += 1;
   const fresh = log;

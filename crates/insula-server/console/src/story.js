@@ -67,7 +67,7 @@ export class Story {
   /** @param {Event} event */
   add(event) {
     if (!this.#concerns(event)) return;
-    const at = Date.parse(event.timestamp);
+    const at = instant(event.timestamp);
     this.#pass(at);
     const run = this.#run(event, at);
     this.seq = event.seq;
@@ -112,6 +112,12 @@ export class Story {
     (parent ? parent.rows : this.rows).push(row);
     return run;
   }
+}
+
+/** Milliseconds with a fraction: the log has microseconds, and most steps take less than one of these. @param {string} timestamp */
+export function instant(timestamp) {
+  const finer = /\.\d{3}(\d+)/.exec(timestamp);
+  return Date.parse(timestamp) + (finer ? Number(`0.${finer[1]}`) : 0);
 }
 
 /** @param {Run} run */

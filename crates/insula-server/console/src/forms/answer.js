@@ -17,8 +17,8 @@ export function AnswerForm({ open }) {
     setBusy(true);
     setProblem(null);
     try {
-      await post(path`/v1/runs/${run}/answer`, { answer, question: index });
-      say("Answered");
+      const { answer: came } = await post(path`/v1/runs/${run}/answer`, { answer, question: index });
+      say(came === "recorded" ? "Answered" : came === "expired" ? "Too late: the question had expired" : "Somebody has answered before");
       refreshInbox();
     } catch (refusal) {
       setProblem(refusal);

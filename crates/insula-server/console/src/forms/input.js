@@ -1,9 +1,9 @@
 // A value that somebody writes: in the fields of its schema, as JSON, or freely.
 
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
-import { violationPlace, violationText } from "../parts/basics.js";
+import { violationOf } from "../parts/basics.js";
 import { FieldOf, JsonArea } from "./fields.js";
-import { draftOf, fieldOf, isFree, parse, valueOf } from "./schema.js";
+import { draftOf, fieldOf, isFree, parse, takesText, valueOf } from "./schema.js";
 
 /** @typedef {{value: any, faults: import("./schema.js").Fault[]}} Given */
 
@@ -14,7 +14,7 @@ let made = 0;
  *   `violations`: what the server had against the last one; `showFaults`: whether somebody has tried to send it
  */
 export function InputForm({ schema, value, onGiven, violations = [], showFaults }) {
-  const free = useMemo(() => isFree(schema), [schema]);
+  const free = useMemo(() => isFree(schema) || (fieldOf(schema).kind === "json" && takesText(schema)), [schema]);
   return free ? html`<${FreeInput} value=${value} onGiven=${onGiven} />`
     : html`<${SchemaInput} schema=${schema} value=${value} onGiven=${onGiven} violations=${violations} showFaults=${showFaults} />`;
 }
@@ -33,7 +33,7 @@ function SchemaInput({ schema, value, onGiven, violations, showFaults }) {
     else setText(JSON.stringify(ofDraft(field, draft).value ?? null, null, 2));
     setAsJson(!asJson);
   };
-  const faults = [...(showFaults ? given.faults : []), ...violations.map((v) => ({ path: violationPlace(v), message: v?.message ?? violationText(v) }))];
+  const faults = [...(showFaults ? given.faults : []), ...violations.map(violationOf).filter(({ path }) => path)];
   return html`<div class="input-form">
     ${asJson ? html`<div class="field"><${JsonArea} text=${text} rows=${8} shared=${{ "aria-label": "Value as JSON", "data-field": "", onInput: (/** @type {any} */ e) => setText(e.target.value) }} /></div>`
       : html`<${FieldOf} field=${field} draft=${draft} set=${setDraft} path="" id=${id.current} faults=${faults} />`}

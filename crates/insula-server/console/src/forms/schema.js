@@ -26,6 +26,13 @@ export const fieldOf = (schema) => compile(schema, { root: schema, name: "", req
 /** Whether a schema says anything at all. @param {any} schema */
 export const isFree = (schema) => schema === true || schema === null || schema === undefined || (typeof schema === "object" && !Object.keys(schema).some((key) => !/^(\$schema|title|description|default|\$id|\$comment)$/.test(key)));
 
+/** Whether a text does as well as something with fields: it is written as it is then, not as JSON. @param {any} schema */
+export function takesText(schema) {
+  const { type, anyOf, oneOf } = resolve(schema, schema);
+  const others = (anyOf ?? oneOf)?.map((/** @type {any} */ s) => resolve(s, schema));
+  return Array.isArray(type) ? type.includes("string") && type.length > 1 : Boolean(others?.length > 1 && others.some((/** @type {any} */ s) => s.type === "string" && !("const" in s) && !s.enum));
+}
+
 /** @param {any} given @param {{root: any, name: string, required: boolean, depth: number}} at @returns {Field} */
 function compile(given, at) {
   const { schema, nullable } = plain(resolve(given, at.root), at.root);

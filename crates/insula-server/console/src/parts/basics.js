@@ -51,6 +51,9 @@ async function put(text) {
   }
 }
 
+/** Words in which `code` stands between backticks. @param {{text: string}} props */
+export const Words = ({ text }) => text.split("`").map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));
+
 /** An id, short, with the whole of it for those who ask. @param {{id: string, href?: string}} props */
 export const Id = ({ id, href }) => (href
   ? html`<a class="id" href=${href} title=${id}>${shortId(id)}</a>`
@@ -63,16 +66,21 @@ export const Empty = ({ icon, title, children }) => html`<div class="empty" data
   <div class="empty-text">${children}</div>
 </div>`;
 
-/** A violation as the server tells it, whatever its shape. @param {any} violation */
-export function violationText(violation) {
-  if (typeof violation === "string") return violation;
-  const where = violationPlace(violation);
-  const what = violation.message ?? violation.problem ?? violation.detail ?? violation.reason ?? JSON.stringify(violation);
-  return where && where !== "/" ? `${where.replace(/^\//, "").replaceAll("/", ".")}: ${what}` : what;
+/**
+ * A violation as the server tells it: a JSON pointer, where it is not about the whole, and what is wrong there.
+ * @param {string} violation `/amount: 10001 is greater than the maximum of 10000`
+ * @returns {{path: string, message: string}}
+ */
+export function violationOf(violation) {
+  const [, path, message] = /^(\/[^:\s]*): ([\s\S]*)$/.exec(violation) ?? [];
+  return path ? { path, message } : { path: "", message: String(violation) };
 }
 
-/** @param {any} violation @returns {string} */
-export const violationPlace = (violation) => violation?.path ?? violation?.pointer ?? violation?.at ?? violation?.instance_path ?? violation?.field ?? "";
+/** @param {string} violation */
+function violationText(violation) {
+  const { path, message } = violationOf(violation);
+  return path ? `${path.slice(1).replaceAll("/", ".")}: ${message}` : message;
+}
 
 /** An error in the server's words. @param {{problem: any, onRetry?: () => void}} props */
 export function ProblemNote({ problem, onRetry }) {
@@ -84,8 +92,9 @@ export function ProblemNote({ problem, onRetry }) {
     <strong>${problem.title ?? "Something went wrong"}</strong>
     ${problem.detail && problem.detail !== problem.title && html`<p>${problem.detail}</p>`}
     ${!problem.title && html`<p>${problem.message}</p>`}
-    ${violations.length > 0 && html`<ul>${violations.map((/** @type {any} */ v) => html`<li>${violationText(v)}</li>`)}</ul>`}
+    ${violations.length > 0 && html`<ul>${violations.map((/** @type {string} */ v) => html`<li>${violationText(v)}</li>`)}</ul>`}
     <footer>
+      ${problem.body?.retry_after && html`<span>Try again in ${problem.body.retry_after} s.</span>`}
       ${problem.requestId && html`<span class="faint">request ${problem.requestId}</span>`}
       ${onRetry && html`<button type="button" class="small" onClick=${onRetry}>Try again</button>`}
     </footer>

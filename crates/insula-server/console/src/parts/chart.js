@@ -52,7 +52,7 @@ export function Chart({ title, days, series, kind, format, note }) {
   return html`<figure class="chart" data-test="chart" data-title=${title}>
     <figcaption><b>${title}</b><${Legend} series=${series} day=${shown === null ? null : days[shown]} format=${format} /></figcaption>
     <div ref=${ref}><svg width=${width} height=${HEIGHT} role="img" tabIndex="0" aria-label=${`${title}, ${days.length} days, at most ${format(highest)}`} onMouseMove=${move} onMouseLeave=${() => point(null)} onKeyDown=${keys}>
-      ${[0, 0.5, 1].map((part) => html`<g><line class="grid" x1=${LEFT} x2=${width} y1=${y(top * part)} y2=${y(top * part)} /><text class="tick" x=${LEFT - 8} y=${y(top * part) + 4} text-anchor="end">${format(top * part)}</text></g>`)}
+      ${(highest > 0 ? [0, 0.5, 1] : [0]).map((part) => html`<g><line class="grid" x1=${LEFT} x2=${width} y1=${y(top * part)} y2=${y(top * part)} /><text class="tick" x=${LEFT - 8} y=${y(top * part) + 4} text-anchor="end">${format(top * part)}</text></g>`)}
       ${shown !== null && html`<rect class="hover" x=${LEFT + shown * each} width=${each} y=${TOP} height=${HEIGHT - TOP - BOTTOM} />`}
       ${kind === "bars" ? html`<${Bars} days=${days} series=${series} x=${x} y=${y} each=${each} />` : series.map((s) => html`<${Line} days=${days} series=${s} x=${x} y=${y} />`)}
       ${days.map((day, i) => i % Math.ceil(56 / each) === 0 && html`<text class="tick" x=${x(i)} y=${HEIGHT - 4} text-anchor=${i === 0 ? "start" : "middle"}>${day.date.slice(5).replace("-", "/")}</text>`)}

@@ -100,7 +100,7 @@ function endLine(row) {
   const what = row.status === "failed" ? html`<span class="row-bad">${words(reason ?? "")}: ${message}</span>`
     : row.status === "cancelled" ? html`<span class="row-brief">${why ?? reason} (${by})</span>`
     : html`<span class="row-brief">${brief(row.data.result)}</span>`;
-  return html`<${Status} is=${row.status} />${what}${took(row.data.duration_ms)}`;
+  return html`<${Status} is=${row.status} />${what}`;
 }
 
 /** @param {Row} row */

@@ -41,9 +41,8 @@ export function Timeline({ story, now, canFork, onFork, beyond, focus }) {
     if (!next.delete(key)) next.add(key);
     return next;
   });
-  const frame = (/** @type {Row} */ row) => ({
-    start: story.start, now, open: opened.has(row.seq), folded: row.child ? folded.has(row.child.id) : false, onFold: () => turn(row.child?.id, setFolded),
-  });
+  const draw = useRows((row, depth, { open, isFolded }) => html`<${TimelineRow} key=${`${row.kind}${row.seq}`} row=${row} depth=${depth} canFork=${canFork} onFork=${onFork} onToggle=${(/** @type {Row} */ r) => turn(r.seq, setOpened)}
+    frame=${{ start: story.start, now, open, folded: isFolded, onFold: () => turn(row.child?.id, setFolded) }} />`, story.start, now);
   return html`<section class="timeline" aria-label="Timeline" data-test="timeline">
     <div class="section-head"><h2>Timeline</h2>
       <div class="sieves" role="group" aria-label="Show">${SIEVES.map(([name, label]) => html`<button type="button" class="tab small" aria-pressed=${sieve === name} onClick=${() => setSieve(name)}>${label}</button>`)}</div>
@@ -51,11 +50,36 @@ export function Timeline({ story, now, canFork, onFork, beyond, focus }) {
       <button type="button" class="tab small" aria-pressed=${foot.on} title="Keep the end in sight (f)" onClick=${foot.turn}>Follow</button>
     </div>
     <${Earlier} view=${view} length=${flat.length} beyond=${beyond} />
-    <ol class="rows">${flat.slice(view.from, view.to).map(({ row, depth }) => html`<${TimelineRow} key=${`${row.kind}${row.seq}`} row=${row} depth=${depth} frame=${frame(row)} canFork=${canFork} onFork=${onFork} onToggle=${(/** @type {Row} */ r) => turn(r.seq, setOpened)} />`)}</ol>
+    <ol class="rows">${draw(flat.slice(view.from, view.to), (row) => ({ open: opened.has(row.seq), isFolded: row.child ? folded.has(row.child.id) : false }))}</ol>
     ${flat.length === 0 && html`<p class="nothing">${search || sieve !== "all" ? "No row fits this filter." : "Nothing has happened yet."}</p>`}
     <${Later} view=${view} length=${flat.length} />
     <div ref=${foot.ref}></div>
   </section>`;
+}
+
+/** @typedef {{open: boolean, isFolded: boolean}} Shape */
+
+/**
+ * Draws rows, and gives a row that is as it was the element that it had: nothing of it is looked at again then.
+ * @param {(row: Row, depth: number, shape: Shape) => any} make
+ * @param {number} start
+ * @param {number} now
+ */
+function useRows(make, start, now) {
+  const drawn = useRef(/** @type {Map<Row, {sign: string, element: any}>} */ (new Map()));
+  return (/** @type {{row: Row, depth: number}[]} */ rows, /** @type {(row: Row) => Shape} */ shapeOf) => {
+    const before = drawn.current;
+    drawn.current = new Map();
+    return rows.map(({ row, depth }) => {
+      const shape = shapeOf(row), { child } = row;
+      const isOpen = (child ?? row).until === undefined;
+      const sign = [start, depth, row.last, row.status, child?.status, child?.rows.length, shape.open, shape.isFolded, isOpen && now].join(" ");
+      const known = before.get(row);
+      const kept = known?.sign === sign ? known : { sign, element: make(row, depth, shape) };
+      drawn.current.set(row, kept);
+      return kept.element;
+    });
+  };
 }
 
 /** @param {string} sieve @param {string} search */

@@ -93,7 +93,7 @@ function Bar({ row, depth, scale, story, now, isReachable, onShow, onPick }) {
       onMouseEnter=${onShow} onFocus=${onShow} onClick=${onPick}>
     <span class="fall-name" style=${{ "--depth": String(Math.min(depth, 6)) }}><${Icon} name=${iconOf(row)} /><span>${nameOf(row)}</span></span>
     <span class="fall-track"><span class=${classes("fall-bar", isLive && "live")} style=${{ left: `${from}%`, width: `max(3px, ${to - from}%)` }}></span>
-      <span class="fall-length number" style=${{ left: `${to}%` }}>${duration(row.ended?.duration_ms ?? length)}</span></span>
+      <span class="fall-length number" style=${{ left: `${to}%` }}>${duration(row.child ? length : row.ended?.duration_ms ?? length)}</span></span>
   </button></li>`;
 }
 
@@ -103,6 +103,6 @@ function Detail({ row, story, now, total }) {
   const start = startOf(row), end = endOf(row, now);
   const about = row.ended?.error ?? row.data.question?.text ?? row.data.arguments ?? row.data.input ?? row.ended?.result;
   return html`<p class="fall-detail" data-test="bar-detail"><b>${nameOf(row)}</b> <span class="faint">${row.kind}</span> ${words(row.child?.status ?? row.status ?? "")}
-    <span class="number">${duration(row.ended?.duration_ms ?? end - start)}</span> <span class="faint number">${clock(start)}, ${offset(start - story.start)} → ${offset(end - story.start)}</span>
+    <span class="number">${duration(row.child ? end - start : row.ended?.duration_ms ?? end - start)}</span> <span class="faint number">${clock(start)}, ${offset(start - story.start)} → ${offset(end - story.start)}</span>
     ${about !== undefined && about !== null && html`<span class="fall-about">${brief(about, 160)}</span>`}</p>`;
 }

@@ -4,7 +4,7 @@ import { count } from "../format.js";
 import { html, useState } from "../html.js";
 
 /** How many rows a step shows more, and how many are drawn at most. */
-const STEP = 120, MOST = 360;
+const STEP = 120, MOST = 240;
 
 /**
  * The end of the list, unless somebody has gone somewhere else.

@@ -3,7 +3,7 @@
 import { get, path } from "../api.js";
 import { html, useState } from "../html.js";
 import { isFree } from "../forms/schema.js";
-import { Empty, Facts, Head, Loading, ProblemNote } from "../parts/basics.js";
+import { Empty, Facts, Head, Loading, ProblemNote, Words } from "../parts/basics.js";
 import { Icon } from "../parts/icon.js";
 import { Listing, Search } from "../parts/listing.js";
 import { RunList, pace } from "../parts/runlist.js";
@@ -20,8 +20,8 @@ export function AgentsView() {
     <div class="filters"><${Search} label="Find an agent" value=${search} set=${set} /></div>
     <${Listing} list=${{ items: shown, problem, refresh }} empty=${html`<${Empty} icon="agents" title=${search ? "No agent fits" : "No agents here"}><p>${search ? "Write less of its name." : "This server was started without any."}</p></${Empty}>`}>
       <ul class="cards" data-test="agents">${shown?.map((/** @type {any} */ a) => html`<li key=${a.name}><a class="card" href=${to(["agents", a.name])} data-row data-test="agent-item" data-agent=${a.name}>
-        <span class="card-head"><b>${a.name}</b><span class="chip">version ${a.version}</span></span><span class="card-text">${a.description || "It does not say what it does."}</span>
-        ${a.dependencies?.length > 0 && html`<span class="faint small">needs ${a.dependencies.map(nameOf).join(", ")}</span>`}</a></li>`)}</ul>
+        <span class="card-head"><b>${a.name}</b><span class="chip">version ${a.version}</span></span><span class="card-text"><${Words} text=${a.description || "It does not say what it does."} /></span>
+        ${a.dependencies?.length > 0 && html`<span class="faint small cut">needs ${a.dependencies.map(nameOf).join(", ")}</span>`}</a></li>`)}</ul>
     </${Listing}>`;
 }
 
@@ -36,7 +36,7 @@ export function AgentView({ id }) {
     if (problem?.status === 404) return html`<${Empty} icon="agents" title="There is no such agent"><p><a href="#/agents">All agents</a></p></${Empty}>`;
     return problem ? html`<${ProblemNote} problem=${problem} onRetry=${refresh} />` : html`<${Loading} />`;
   }
-  return html`<${Head} title=${html`<span class="crumb"><a href="#/agents">Agents</a><${Icon} name="chevron" /></span>${agent.name}`} hint=${agent.description}>
+  return html`<${Head} title=${html`<span class="crumb"><a href="#/agents">Agents</a><${Icon} name="chevron" /></span>${agent.name}`} hint=${html`<span><${Words} text=${agent.description ?? ""} /></span>`}>
       <a class="button primary" href=${to(["start"], { agent: agent.name })} data-test="start-agent"><${Icon} name="start" />Start a run</a>
     </${Head}>
     <${Facts} of=${[["Version", agent.version], ["Needs", agent.dependencies?.map(nameOf).join(", ")], ["Can", agent.capabilities?.map(nameOf).join(", ")]]} />

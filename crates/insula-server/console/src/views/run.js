@@ -1,7 +1,7 @@
 // One run: how it is, what it did, and what can be done with it.
 
 import { call, get, path, post } from "../api.js";
-import { dateTime, duration, millis } from "../format.js";
+import { dateTime, duration, millis, plural } from "../format.js";
 import { html, useEffect, useState } from "../html.js";
 import { logOf, release } from "../logs.js";
 import { Ago, Copy, Empty, Facts, Head, Id, Loading, ProblemNote, Status, Took } from "../parts/basics.js";
@@ -83,7 +83,8 @@ const RunFacts = ({ run, usage, since }) => html`<${Facts} of=${[
 /** What came of it, when something has. @param {{run: any}} props */
 function Outcome({ run }) {
   if (run.status === "failed") return html`<div class="note bad" data-test="outcome"><strong>Failed: ${run.failure?.reason?.replaceAll("_", " ")}</strong><p>${run.failure?.message}</p></div>`;
-  if (run.status === "cancelled") return html`<div class="note" data-test="outcome"><strong>Cancelled</strong><p>${run.cancel?.reason} (${run.cancel?.by})</p></div>`;
+  if (run.status === "cancelled") return html`<div class="note" data-test="outcome"><strong>Cancelled</strong><p>${run.cancel?.why} (${run.cancel?.by})</p></div>`;
+  if (run.cancel && !run.ended_at) return html`<div class="note" data-test="stopping"><strong>Being stopped</strong><p>${run.cancel.why} (${run.cancel.by})</p></div>`;
   if (run.status !== "completed") return null;
   return html`<section class="outcome" data-test="outcome"><h2>Result</h2><${Value} value=${run.result ?? null} /></section>`;
 }
@@ -110,9 +111,9 @@ function Actions({ run, isOver, refresh }) {
 
 /** @param {any} run */
 async function verify(run) {
-  const { calls, sayings, difference } = await post(path`/v1/runs/${run.run_id}/replay`);
-  if (!difference) return say(`The record holds: ${calls} calls and ${sayings} events come out the same`);
-  await confirm({ title: "The code does something else now", text: html`<p>Executed again against its record, this run goes another way.</p><${Value} value=${difference} />`, action: "Good to know" });
+  const { calls, said, difference } = await post(path`/v1/runs/${run.run_id}/replay`);
+  if (!difference) return say(`The record holds: ${plural(calls, "call")} and ${plural(said, "event")} come out the same`);
+  await confirm({ title: "The code does something else now", text: html`<p>Executed again against its record, this run goes another way at ${difference.place}.</p><${Value} label="Recorded" value=${difference.recorded} /><${Value} label="Now" value=${difference.replayed} />`, action: "Good to know" });
 }
 
 /** @param {any} run */

@@ -1,6 +1,6 @@
 // The runs of this user.
 
-import { get } from "../api.js";
+import { call, get } from "../api.js";
 import { html, useSignal, useState } from "../html.js";
 import { Empty, Head } from "../parts/basics.js";
 import { Icon } from "../parts/icon.js";
@@ -10,7 +10,6 @@ import { attempt } from "../parts/toast.js";
 import { usePages, usePolled } from "../poll.js";
 import { go, place, refine } from "../route.js";
 import { mayWrite } from "../session.js";
-import { call } from "../api.js";
 
 /** @type {[string, string][]} */
 const STATUSES = [["", "All"], ["running", "Running"], ["waiting", "Waiting"], ["queued", "Queued"], ["completed", "Completed"], ["failed", "Failed"], ["cancelled", "Cancelled"]];
@@ -49,7 +48,7 @@ function Import() {
     event.target.value = "";
     if (!file) return;
     const done = await attempt(async () => (await call("/v1/runs/import", { method: "POST", body: file, headers: { "content-type": "application/x-ndjson" } })).json(), "Imported");
-    if (done) go(["runs", done.run_ids[0]]);
+    if (done) go(["runs", done.run_id]);
   };
   return html`<label class="button file"><${Icon} name="up" />Import<input type="file" accept=".jsonl,.ndjson,.json" data-test="import" onChange=${take} /></label>`;
 }

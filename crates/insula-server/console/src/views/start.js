@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { html, useMemo, useSignal, useState } from "../html.js";
 import { InputForm } from "../forms/input.js";
-import { Empty, Head, ProblemNote } from "../parts/basics.js";
+import { Empty, Head, ProblemNote, Words } from "../parts/basics.js";
 import { Listing, Search } from "../parts/listing.js";
 import { usePolled } from "../poll.js";
 import { go, place, refine } from "../route.js";
@@ -29,7 +29,7 @@ function Picker({ agents }) {
   const shown = agents.filter((a) => !text || `${a.name} ${a.description}`.toLowerCase().includes(text));
   return html`<div class="filters"><${Search} label="Find an agent" value=${search} set=${set} /></div>
     <ul class="cards" data-test="agent-picker">${shown.map((a) => html`<li key=${a.name}><button type="button" class="card" data-row data-test="pick-agent" data-agent=${a.name} onClick=${() => refine({ agent: a.name })}>
-      <b>${a.name}</b><span class="card-text">${a.description || "It does not say what it does."}</span></button></li>`)}</ul>`;
+      <b>${a.name}</b><span class="card-text"><${Words} text=${a.description || "It does not say what it does."} /></span></button></li>`)}</ul>`;
 }
 
 /** Repeating a submission must not start a second run. `randomUUID` is there on secure pages only. */
@@ -59,7 +59,7 @@ function Submission({ agent, thread }) {
     }
   };
   return html`<form class="submission" onSubmit=${submit} noValidate data-test="start-form">
-    <div class="chosen"><div><b>${agent.name}</b> <span class="faint small">version ${agent.version}</span><p>${agent.description}</p></div><button type="button" class="small" data-test="change-agent" onClick=${() => refine({ agent: null })}>Change</button></div>
+    <div class="chosen"><div><b>${agent.name}</b> <span class="faint small">version ${agent.version}</span><p><${Words} text=${agent.description ?? ""} /></p></div><button type="button" class="small" data-test="change-agent" onClick=${() => refine({ agent: null })}>Change</button></div>
     <section class="panel"><h2>Input</h2><${InputForm} schema=${agent.input_schema} onGiven=${setGiven} violations=${problem?.violations} showFaults=${tried} /></section>
     <${Options} options=${options} set=${setOptions} />
     <${ProblemNote} problem=${problem} />
