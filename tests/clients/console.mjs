@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -65,6 +65,11 @@ await page.addInitScript(() => {
 const by = (hook, more = "") => page.locator(`[data-test="${hook}"]${more}`);
 const shot = (name) => page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) });
 const go = (place) => page.evaluate((hash) => { location.hash = hash; }, place);
+/** The place that was gone to is there, with what it has to say. */
+async function drawn() {
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  await until("a view", async () => (await page.locator("h1").count()) > 0 && (await page.locator(".loading").count()) === 0);
+}
 const status = (is) => by("run-status", `[data-status="${is}"]`).waitFor();
 const submit = (agent, input, more = {}) => call("POST", "/v1/runs", { agent, input, ...more }, 202);
 
@@ -92,8 +97,9 @@ check("a run is started from the form and watched to its end", async () => {
   await status("running");
   await by("log", '[data-state="live"]').waitFor();
   await status("completed");
-  await by("log", '[data-state="settled"]').waitFor();
   assert.match(await by("outcome").innerText(), /1,?500/);
+  const { events } = await call("GET", `/v1/runs/${await by("run-id").innerText()}/events`);
+  await until("the last event", async () => Number(await by("log").getAttribute("data-seq")) === events.at(-1).seq);
 });
 
 check("the timeline and the waterfall show what happened", async () => {
@@ -104,6 +110,19 @@ check("the timeline and the waterfall show what happened", async () => {
   const last = (await call("GET", `/v1/runs/${ended.run_id}/events`)).events.at(-1).seq;
   assert.equal(Number(await by("log").getAttribute("data-seq")), last);
   await shot("run");
+});
+
+check("a run and its children are one picture", async () => {
+  const text = await readFile(join(process.env.CLIENTS_FOLDER, "../../examples/spend-report/data/usage.csv"), "utf8");
+  const ended = await call("POST", "/v1/runs?wait=40s", { agent: "spend-report", input: text });
+  assert.equal(ended.status, "completed");
+  await go(`#/runs/${ended.run_id}`);
+  await by("log", '[data-state="settled"]').waitFor();
+  const children = (await call("GET", `/v1/runs?parent_run_id=${ended.run_id}`)).items;
+  assert.ok(await by("waterfall").locator('[data-test="bar"]').count() > children.length);
+  for (const { agent } of children) assert.ok((await by("waterfall").innerText()).includes(agent), agent);
+  await by("waterfall").evaluate((element) => window.scrollTo(0, element.getBoundingClientRect().top - 60));
+  await shot("report");
 });
 
 check("a question is answered in the inbox", async () => {
@@ -186,10 +205,11 @@ check("nothing is wider than a phone", async () => {
   const places = ["runs", "threads", "inbox", "start", "start?agent=refund", "agents", "schedules", "usage", "keys", "webhooks", "audit"];
   for (const place of [...places, "operator", "people", "limits", `runs/${items[0].run_id}`]) {
     await go(`#/${place}`);
-    await page.waitForLoadState("networkidle");
+    await drawn();
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.ok(over <= 0, `${place} is ${over} pixels too wide`);
   }
+  await by("waterfall").waitFor();
   await shot("phone");
   await by("menu").click();
   await by("nav-inbox").click();
