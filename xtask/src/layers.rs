@@ -107,7 +107,7 @@ const CRATE_FENCES: &[CrateFence] = &[
     CrateFence { crates: &["axum", "hyper"], only_in: &[SERVER], because: "only the server knows HTTP" },
     CrateFence {
         crates: &["reqwest", "rmcp"],
-        only_in: &[LLM, SERVER, CLIENT],
+        only_in: &[LLM, SERVER, CLIENT, TESTS],
         because: "only models, tools from outside and the server speak to a network",
     },
     CrateFence {

@@ -1,17 +1,20 @@
 //! The project's own commands, called as `cargo xtask COMMAND`.
 //!
 //! Modules in reading order: [`suites`] names the test suites, [`transcript`] reads what a test runner printed,
-//! [`testing`] runs tests and docs, [`layers`] says which crate may use which, [`lint`] holds the style rules
+//! [`testing`] runs tests and docs, [`clients`] the programs of others and [`tools`] what they need, [`layers`] says which crate may use which, [`lint`] holds the style rules
 //! that rustc and clippy do not know, [`verdict`] is how every command ends.
 
 #![expect(clippy::print_stdout, reason = "a command line speaks on stdout")]
 
 mod cargo;
+mod clients;
+mod fuzz;
 mod layers;
 mod lint;
 mod source;
 mod suites;
 mod testing;
+mod tools;
 mod transcript;
 mod verdict;
 mod workspace;
@@ -26,12 +29,13 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   test          everything: unit, conformance and integration tests, doc tests, layers
-  test SUITE    one suite by name (an unknown name lists them)
+  test SUITE    one suite by name (an unknown name lists them); both take --without python,node,chromium,curl
   lint          rustfmt, clippy, and the project's own rules
   docs          the documentation without a warning, and its examples
   layers        the table of crates and what each may use, checked
   sim [ARGS]    the whole engine in virtual time: --seeds N, --seed N to play one again, --mutants, --all
   bench [ARGS]  the benchmarks, in release; arguments are passed on
+  fuzz [TARGET] random bytes for the parsers of what comes from outside, each for 20 s
   ci            lint, docs and test, as continuous integration runs them";
 
 fn main() -> ExitCode {
@@ -45,13 +49,16 @@ fn main() -> ExitCode {
 
 fn dispatch(words: &[&str]) -> Result<Verdict> {
     match words {
-        ["test"] => testing::everything(),
-        ["test", suite] => testing::one(suites::find(suite)?),
+        ["test"] => testing::everything(&[]),
+        ["test", "--without", tools] => testing::everything(&tools::parse(tools)?),
+        ["test", suite] => testing::one(suites::find(suite)?, &[]),
+        ["test", suite, "--without", tools] => testing::one(suites::find(suite)?, &tools::parse(tools)?),
         ["lint"] => lint::run(),
         ["docs"] => testing::docs(),
         ["layers"] => layers::run(),
         ["bench", arguments @ ..] => bench(arguments),
         ["sim", arguments @ ..] => sim(arguments),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["ci"] => ci(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -64,7 +71,7 @@ fn dispatch(words: &[&str]) -> Result<Verdict> {
 /// Slowest last, so that a wrong format is known within seconds; each part runs whatever the others found.
 fn ci() -> Result<Verdict> {
     let mut verdict = Verdict::default();
-    for part in [lint::run, testing::doc_pages, testing::everything] {
+    for part in [lint::run, testing::doc_pages, || testing::everything(&[])] {
         verdict.absorb(part().unwrap_or_else(|error| Verdict::of_error(&error)));
     }
     Ok(verdict)

@@ -19,6 +19,8 @@ pub(crate) enum Place {
     Packages(&'static [&'static str]),
     /// The tests of every package that no other suite claims.
     Elsewhere,
+    /// The scripts of [`clients`](crate::clients).
+    Scripts,
     /// The examples in the documentation of all crates.
     DocTests,
 }
@@ -48,7 +50,9 @@ pub(crate) const SUITES: &[Suite] = &[
     module("failure"),
     module("cost"),
     module("example"),
+    module("server"),
     module("cli"),
+    Suite { name: "clients", place: Place::Scripts },
     Suite { name: "sim", place: Place::Packages(&["insula-sim"]) },
     Suite { name: "layers", place: Place::Packages(&["xtask"]) },
     Suite { name: "docs", place: Place::DocTests },
@@ -87,7 +91,7 @@ impl Suite {
             Place::Module => format!("package(={PROMISES}) & test(/^{}::/)", self.name),
             Place::Packages(names) => any_of(names),
             Place::Elsewhere => format!("not ({})", any_of(&claimed())),
-            Place::DocTests => "none()".into(),
+            Place::Scripts | Place::DocTests => "none()".into(),
         }
     }
 
@@ -103,7 +107,7 @@ impl Suite {
             Place::Elsewhere => {
                 format!("--tests --workspace{}", each(" --exclude ", &claimed()))
             }
-            Place::DocTests => "--workspace --doc".into(),
+            Place::Scripts | Place::DocTests => "--workspace --doc".into(),
         };
         line.split(' ').map(String::from).collect()
     }

@@ -8,11 +8,13 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::cargo;
+use crate::clients;
 use crate::suites::{self, Place, Suite};
+use crate::tools::Tool;
 use crate::transcript::{Count, Transcript};
 use crate::verdict::Verdict;
 
-pub(crate) fn everything() -> Result<Verdict> {
+pub(crate) fn everything(without: &[Tool]) -> Result<Verdict> {
     let mut verdict = build()?;
     if verdict.failed > 0 {
         return Ok(verdict);
@@ -20,6 +22,7 @@ pub(crate) fn everything() -> Result<Verdict> {
     let mut counts = SuiteCounts::default();
     verdict.absorb(counts.run(None)?);
     verdict.absorb(counts.run_doc_tests()?);
+    verdict.absorb(counts.run_clients(without).unwrap_or_else(|error| Verdict::of_error(&error)));
     counts.print();
     for name in counts.without_a_test() {
         verdict.complain(format!("suite {name}: no test ran"));
@@ -27,9 +30,11 @@ pub(crate) fn everything() -> Result<Verdict> {
     Ok(verdict)
 }
 
-pub(crate) fn one(suite: &Suite) -> Result<Verdict> {
-    if suite.place == Place::DocTests {
-        return doc_tests();
+pub(crate) fn one(suite: &Suite, without: &[Tool]) -> Result<Verdict> {
+    match suite.place {
+        Place::DocTests => return doc_tests(),
+        Place::Scripts => return scripts(without),
+        _ => {}
     }
     let mut verdict = build()?;
     if verdict.failed > 0 {
@@ -68,9 +73,22 @@ fn doc_tests() -> Result<Verdict> {
     Ok(verdict)
 }
 
+/// Only the binary is needed here, and building it alone is quicker.
+fn scripts(without: &[Tool]) -> Result<Verdict> {
+    let mut verdict = build_of(&["--bin", "insula"])?;
+    if verdict.failed == 0 {
+        verdict.absorb(SuiteCounts::default().run_clients(without)?);
+    }
+    Ok(verdict)
+}
+
 fn build() -> Result<Verdict> {
+    build_of(&["--all-targets"])
+}
+
+fn build_of(targets: &[&str]) -> Result<Verdict> {
     let mut verdict = Verdict::default();
-    if !cargo::succeeds(&mut cargo::command(&["build", "--quiet", "--workspace", "--all-targets"]))? {
+    if !cargo::succeeds(cargo::command(&["build", "--quiet", "--workspace"]).args(targets))? {
         verdict.complain("the workspace does not build");
     }
     Ok(verdict)
@@ -93,6 +111,12 @@ impl SuiteCounts {
     fn run_doc_tests(&mut self) -> Result<Verdict> {
         let mut command = cargo::command(&["test", "--workspace", "--doc", "--no-fail-fast"]);
         self.hear(&mut command, Transcript::read_libtest, None)
+    }
+
+    fn run_clients(&mut self, without: &[Tool]) -> Result<Verdict> {
+        let (verdict, count) = clients::run(without)?;
+        self.0.push(("clients".into(), count));
+        Ok(verdict)
     }
 
     fn hear(
@@ -118,8 +142,10 @@ impl SuiteCounts {
         counts.map(|(_, count)| count.passed + count.failed).sum()
     }
 
+    /// Scripts speak for themselves: they may have been left out by request.
     fn without_a_test(&self) -> Vec<&'static str> {
-        suites::names().into_iter().filter(|name| self.ran(name) == 0).collect()
+        let counted = suites::SUITES.iter().filter(|suite| suite.place != Place::Scripts);
+        counted.map(|suite| suite.name).filter(|name| self.ran(name) == 0).collect()
     }
 
     fn print(&self) {

@@ -23,6 +23,7 @@ mod refund;
 #[cfg(test)]
 mod samples;
 mod table;
+mod telemetry;
 mod view;
 mod wiring;
 mod words;

@@ -6,8 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use insula_engine::{ExecutionEngineFactory, Limits};
+use insula_engine::{ExecutionEngineFactory, FactoryBuilder, Limits};
 use insula_infra::{Backend, MemoryBackend};
+use insula_registry::AgentClassRegistry;
 use insula_server::Plans;
 use insula_sqlite::{Options, SqliteBackend, Synchronous};
 
@@ -15,6 +16,7 @@ use crate::{
     catalog,
     config::{Settings, Sync},
     exit::{Kind, Stop},
+    telemetry::OpenTelemetry,
 };
 
 /// Where the reports of agents are written.
@@ -29,8 +31,7 @@ pub(crate) fn reports(settings: &Settings) -> PathBuf {
 pub(crate) fn factory(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
     let agents = catalog::agents()?;
     let backend = writable(settings)?;
-    let tools = catalog::tools(&reports(settings));
-    Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+    Ok(builder(settings, agents, backend).build())
 }
 
 /// As [`factory`], with plans of single users.
@@ -41,9 +42,8 @@ pub(crate) async fn with_plans(settings: &Settings) -> Result<(ExecutionEngineFa
     let agents = catalog::agents()?;
     let backend = writable(settings)?;
     let plans = Plans::load(Arc::clone(&backend.plans)).await?;
-    let everybody = limits(settings);
-    let builder = ExecutionEngineFactory::builder(agents, backend).tools(catalog::tools(&reports(settings)));
-    Ok((builder.limits_of(plans.limits_of(everybody.clone())).limits(everybody).build(), plans))
+    let builder = builder(settings, agents, backend).limits_of(plans.limits_of(limits(settings)));
+    Ok((builder.build(), plans))
 }
 
 /// The agents on storage of their own that keeps nothing, for what needs no database.
@@ -52,8 +52,16 @@ pub(crate) async fn with_plans(settings: &Settings) -> Result<(ExecutionEngineFa
 /// When the agents do not fit together.
 pub(crate) fn without_storage(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
     let (agents, backend) = (catalog::agents()?, MemoryBackend::new().into_backend());
+    Ok(builder(settings, agents, backend).build())
+}
+
+fn builder(settings: &Settings, agents: AgentClassRegistry, backend: Backend) -> FactoryBuilder {
     let tools = catalog::tools(&reports(settings));
-    Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+    let builder = ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings));
+    match settings.otlp {
+        Some(_) => builder.traces(Arc::new(OpenTelemetry)),
+        None => builder,
+    }
 }
 
 /// The configured database, for a command that writes: made if there is none.

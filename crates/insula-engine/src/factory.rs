@@ -15,7 +15,8 @@ use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
 use crate::{
-    AnswerTo, Error, EventStream, FactoryBuilder, Limits, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge,
+    AnswerTo, Error, EventStream, FactoryBuilder, Limits, Metrics, RunRequest, Traces, UserExecutionEngine,
+    WebSocketBridge,
     background, engine::EngineCore, events, inbox, platform::Platform, submission,
 };
 
@@ -188,6 +189,11 @@ impl ExecutionEngineFactory {
     /// The classes that exist.
     pub fn registry(&self) -> &AgentClassRegistry {
         self.platform.instances.registry()
+    }
+
+    /// What joins spans to traces of other processes, for whoever has spans beside the engine's.
+    pub fn traces(&self) -> &Arc<dyn Traces> {
+        &self.platform.traces
     }
 
     /// The storage that was injected.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use insula_context::{Ceiling, ContextBuilder, SessionId, TraceContext, UserExecutionContext};
+use insula_context::{Ceiling, ContextBuilder, SessionId, UserExecutionContext};
 use insula_infra::RawJson;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,25 +24,12 @@ pub(crate) struct RunOptions {
     pub data: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub audit: BTreeMap<String, Value>,
-    /// The trace that it continues.
+    /// The trace that it is part of, as a `traceparent`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace: Option<Trace>,
+    pub trace: Option<String>,
     /// What the run may spend, where that was asked for or is what its parent had left.
     #[serde(skip_serializing_if = "Ceiling::is_open")]
     pub budget: Ceiling,
-}
-
-/// A trace as it is stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Trace {
-    trace_id: String,
-    span_id: String,
-}
-
-impl From<TraceContext> for Trace {
-    fn from(trace: TraceContext) -> Self {
-        Self { trace_id: trace.trace_id, span_id: trace.span_id }
-    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -58,7 +45,7 @@ impl RunOptions {
             session: context.session().map(ToString::to_string),
             data: context.data().clone(),
             audit: context.audit().clone(),
-            trace: context.trace().cloned().map(Trace::from),
+            trace: context.trace().map(ToString::to_string),
             budget: Ceiling::default(),
         }
     }
@@ -87,8 +74,9 @@ impl RunOptions {
         if let Some(session) = self.session {
             context = context.session(SessionId::new(session)?);
         }
-        if let Some(Trace { trace_id, span_id }) = self.trace {
-            context = context.trace(TraceContext { trace_id, span_id });
+        // One that cannot be read is none.
+        if let Some(trace) = self.trace.and_then(|trace| trace.parse().ok()) {
+            context = context.trace(trace);
         }
         let with_data = self.data.into_iter().fold(context, |context, (key, value)| context.data(key, value));
         let with_audit = self.audit.into_iter().fold(with_data, |context, (key, value)| context.audit(key, value));

@@ -83,13 +83,6 @@ impl RunRequest {
         self
     }
 
-    /// Continues this trace.
-    #[must_use]
-    pub fn trace(mut self, trace: TraceContext) -> Self {
-        self.trace = Some(trace);
-        self
-    }
-
     /// In this conversation.
     #[must_use]
     pub fn thread(mut self, thread: ThreadId) -> Self {
@@ -150,6 +143,13 @@ impl RunRequest {
     #[must_use]
     pub fn at(mut self, time: Timestamp) -> Self {
         self.begin = Begin::At(time);
+        self
+    }
+
+    /// As a part of this trace. It is part of the one that it is submitted in otherwise, where that is recorded.
+    #[must_use]
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
         self
     }
 

@@ -4,12 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use insula_context::{RunId, ThreadId, UserScope};
 use insula_infra::{NewRun, RunHeader, Submitted};
+use tracing::Span;
 
-use crate::{
-    Error, RunRequest, events,
-    options::{RunOptions, Trace},
-    platform::Platform,
-};
+use crate::{Error, RunRequest, events, options::RunOptions, platform::Platform};
 
 /// The queue moves whenever a run begins, and nobody knows when that is: to ask more often than this is wasted.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -40,8 +37,9 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         parent: None,
         agent: Arc::clone(class.name()),
     });
+    let trace = platform.traces.context_of(&Span::current()).or(request.trace).map(|trace| trace.to_string());
     let (budget, audit) = (request.budget, request.audit);
-    let options = RunOptions { budget, audit, trace: request.trace.map(Trace::from), ..RunOptions::default() };
+    let options = RunOptions { budget, audit, trace, ..RunOptions::default() };
     let (input, payload) = events::show("the input", &request.input)?.stored();
     Ok(NewRun {
         payload,

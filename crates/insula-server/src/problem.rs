@@ -117,7 +117,7 @@ impl Kind {
     pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
         let wanted = |kind: &Self| kind.status() == status;
         match status.as_u16() {
-            200..400 => None,
+            100..400 => None,
             other => Self::ALL.into_iter().find(wanted).or(Some(if other < 500 {
                 Self::InvalidRequest
             } else {
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn a_bare_status_becomes_the_problem_of_its_number() {
         let of = |status| Kind::of_status(StatusCode::from_u16(status).expect("a status"));
-        assert_eq!(of(200), None);
+        assert_eq!((of(101), of(200)), (None, None));
         for kind in [Kind::TooLarge, Kind::RequestTimeout, Kind::MethodNotAllowed, Kind::NotFound] {
             assert_eq!(of(kind.status().as_u16()), Some(kind));
         }

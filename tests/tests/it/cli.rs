@@ -5,7 +5,7 @@
 #[path = "cli/configuration.rs"]
 mod configuration;
 #[path = "cli/harness.rs"]
-mod harness;
+pub(crate) mod harness;
 #[path = "cli/keeping.rs"]
 mod keeping;
 #[path = "cli/looking.rs"]

@@ -24,5 +24,6 @@ mod mutants;
 mod pipelines;
 mod queue;
 mod registry;
+mod server;
 mod storage;
 mod tools;

@@ -55,7 +55,7 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         (Err(stop), Command::Doctor) => return doctor::without_settings(&stop, output),
         (Err(stop), _) => return Err(stop),
     };
-    logging::start(&settings.log, output)?;
+    let _sends_until_the_end = logging::start(&settings, output)?;
     let desk = Desk { output, settings };
     match cli.command {
         Command::Demo(args) => Box::pin(demo::demo(&desk, args)).await,

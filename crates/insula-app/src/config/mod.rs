@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub user: String,
     pub sync: Sync,
     pub log: Log,
+    /// The collector of traces; none are sent when absent.
+    pub otlp: Option<String>,
     pub limits: Limits,
     pub serve: Serve,
     /// Every setting with its origin, in the order of the documentation.
@@ -47,6 +49,7 @@ pub(crate) struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     Text,
+    Pretty,
     Json,
 }
 

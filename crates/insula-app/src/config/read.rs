@@ -77,13 +77,27 @@ impl Values {
         if self.text(key)? == "never" { Ok(None) } else { self.duration(key).map(Some) }
     }
 
-    pub(super) fn choice<T: Copy>(&self, key: &str, choices: [(&str, T); 2]) -> Result<T, Stop> {
+    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, Stop> {
         let text = self.text(key)?;
-        let [(first, _), (second, _)] = choices;
         let chosen = choices.iter().find(|(word, _)| *word == text).map(|(_, chosen)| *chosen);
         self.read(key, |_| {
-            chosen.ok_or_else(|| ConfigError::Message(format!("\"{text}\" is neither \"{first}\" nor \"{second}\"")))
+            let words = || choices.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" nor ");
+            chosen.ok_or_else(|| ConfigError::Message(format!("\"{text}\" is neither {}", words())))
         })
+    }
+
+    fn address_or_off(&self, key: &str) -> Result<Option<String>, Stop> {
+        let text = self.text(key)?;
+        if text == "off" {
+            return Ok(None);
+        }
+        let is_address = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+        self.check(
+            key,
+            is_address,
+            &format!("\"{text}\" is neither \"off\" nor an address like http://localhost:4318"),
+        )?;
+        Ok(Some(text))
     }
 
     fn setting(&self, key: &Key, settings: &Settings) -> Setting {
@@ -127,11 +141,15 @@ pub(super) fn settings(values: &Values) -> Result<Settings, Stop> {
         database,
         tenant: values.text("tenant")?,
         user: values.text("user")?,
-        sync: values.choice("sync", [("full", Sync::Full), ("normal", Sync::Normal)])?,
+        sync: values.choice("sync", &[("full", Sync::Full), ("normal", Sync::Normal)])?,
         log: Log {
             filter: values.text("log.filter")?,
-            format: values.choice("log.format", [("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+            format: values.choice(
+                "log.format",
+                &[("text", LogFormat::Text), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)],
+            )?,
         },
+        otlp: values.address_or_off("otlp.endpoint")?,
         limits: limits(values)?,
         serve: super::serve::serve(values)?,
         origins: Vec::new(),

@@ -75,7 +75,7 @@ fn server(values: &Values) -> Result<ServerSettings, Stop> {
         values.parsed_list("serve.webhook_networks", "a network is wanted: 10.0.0.0/8")?;
     settings.webhooks.plain_http = values.choice(
         "serve.webhook_http",
-        [
+        &[
             ("refused", insula_server::webhooks::PlainHttp::Refused),
             ("allowed", insula_server::webhooks::PlainHttp::Allowed),
         ],

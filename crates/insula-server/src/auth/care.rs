@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, stream};
+use futures::future::join_all;
 use insula_context::{Clock, Timestamp, UserScope};
 use insula_infra::{KeyRecord, KeyStore};
 use tokio::sync::watch;
@@ -140,22 +140,25 @@ impl Keys {
 
     /// Writes the uses that were noted. What the store does not take is noted again with a later request.
     pub(super) async fn write_uses(&self) {
-        let uses = self.ring().take_unwritten();
-        let written = stream::iter(uses).map(|(id, at)| async move { self.store.key_used(&id, at).await });
-        let failed: Vec<_> =
-            written.buffer_unordered(AT_ONCE).filter_map(async |written| written.err()).collect().await;
-        if let Some(error) = failed.first() {
-            tracing::warn!(%error, keys = failed.len(), "when keys were last used could not be written");
+        let (uses, mut failure) = (self.ring().take_unwritten(), None);
+        for some in uses.chunks(AT_ONCE) {
+            let written = join_all(some.iter().map(|(id, at)| self.store.key_used(id, *at))).await;
+            failure = written.into_iter().find_map(Result::err).or(failure);
+        }
+        if let Some(error) = failure {
+            tracing::warn!(%error, "when keys were last used could not be written");
         }
     }
 
     /// Asks the store about the keys that are being watched. While it does not answer, they stay as they are.
     async fn look(&self) {
-        let ids = self.ring().watched();
-        let asked = stream::iter(ids).map(|id| async move { self.look_at(&id).await });
-        let failed: Vec<_> = asked.buffer_unordered(AT_ONCE).filter_map(async |looked| looked.err()).collect().await;
-        if let Some(error) = failed.first() {
-            tracing::warn!(%error, keys = failed.len(), "keys that are in use could not be looked at");
+        let (ids, mut failure) = (self.ring().watched(), None);
+        for some in ids.chunks(AT_ONCE) {
+            let looked = join_all(some.iter().map(|id| self.look_at(id))).await;
+            failure = looked.into_iter().find_map(Result::err).or(failure);
+        }
+        if let Some(error) = failure {
+            tracing::warn!(%error, "keys that are in use could not be looked at");
         }
     }
 

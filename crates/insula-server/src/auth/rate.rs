@@ -323,5 +323,10 @@ mod tests {
         assert!(rates.addresses.limiter.len() <= BETWEEN_SWEEPS as usize + 1_000, "{rates:?}");
         let failing = rates.failures.until.lock().expect("no test panics while it holds it").len();
         assert!(failing <= FAILING, "{failing}");
+        let guesser = ip("198.51.100.1");
+        for _ in 0..10 {
+            rates.failed(guesser);
+        }
+        assert!(rates.address(guesser).is_err(), "who comes now is still noticed");
     }
 }

@@ -47,6 +47,9 @@ pub(crate) async fn envelope(State(server): State<Service>, mut request: Request
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
     let span = tracing::info_span!("http_request", request_id = %origin.request, %method, route);
+    if let Some(trace) = &origin.trace {
+        server.engine.traces().continue_from(&span, trace);
+    }
     request.extensions_mut().insert(origin.clone());
     let mut response = answer(&server, &origin, request, next).instrument(span).await;
     finish(&mut response, &origin.request);

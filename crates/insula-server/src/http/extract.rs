@@ -42,7 +42,11 @@ pub(crate) fn refused(rejection: &BytesRejection) -> Problem {
     }
 }
 
+/// Reads an object. Serde would also take the list of its fields' values.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::new(Kind::InvalidRequest, "the body: a JSON object is wanted"));
+    }
     serde_json::from_slice(bytes).map_err(|error| Problem::new(Kind::InvalidRequest, format!("the body: {error}")))
 }
 
@@ -67,7 +71,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeBody
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let json = is_json(request.headers());
         let bytes = bytes(request, state).await?;
-        match (bytes.is_empty(), json) {
+        match (bytes.is_empty() || bytes.trim_ascii() == b"null", json) {
             (true, _) => Ok(Self(T::default())),
             (false, true) => parse(&bytes).map(Self),
             (false, false) => Err(wants_json()),
@@ -90,5 +94,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query.map(|query| Self(query.0)).map_err(|error| Problem::new(Kind::InvalidRequest, error.body_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Pair {
+        left: u8,
+        right: u8,
+    }
+
+    #[test]
+    fn a_body_is_an_object_and_not_the_list_of_its_values() {
+        assert_eq!(parse::<Pair>(b" {\"left\": 1, \"right\": 2}").ok(), Some(Pair { left: 1, right: 2 }));
+        for other in [&b"[1, 2]"[..], b"null", b"", b"{", b"1"] {
+            assert_eq!(parse::<Pair>(other).expect_err("no object").kind, Kind::InvalidRequest);
+        }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) async fn delete(
 pub(crate) struct After {
     /// Only entries behind this number.
     #[serde(default)]
-    #[param(required = false)]
+    #[param(required = false, format = "uint64")]
     after: u64,
     /// 1 to 1,000 entries; 50 otherwise.
     #[param(minimum = 1, maximum = 1000)]

@@ -30,7 +30,7 @@ use crate::{
 pub(crate) struct From {
     /// Only events with `seq` behind this.
     #[serde(default)]
-    #[param(required = false)]
+    #[param(required = false, format = "uint64")]
     after: u64,
     /// 1 to 1,000 events; 50 otherwise.
     #[param(minimum = 1, maximum = 1000)]

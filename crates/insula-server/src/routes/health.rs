@@ -61,7 +61,7 @@ fn hide(component: &mut ComponentState) {
 
 /// Counts for Prometheus. No user is in them.
 #[utoipa::path(get, path = "/metrics", tag = "operator",
-    responses((status = 200, content((String = "text/plain"))), (status = "default", body = ProblemBody)))]
+    responses((status = 200, content((String = "application/openmetrics-text"))), (status = "default", body = ProblemBody)))]
 pub(crate) async fn metrics(State(server): State<Service>, _: Operator) -> Response {
     let none = WebhookCounters::default();
     let deliveries = server.deliveries.get().map_or(&none, |counters| counters);

@@ -22,7 +22,7 @@ pub(crate) struct Of {
 }
 
 /// The user's open questions, newest first.
-#[utoipa::path(get, path = "/v1/inbox", tag = "runs", params(Of, Part),
+#[utoipa::path(get, path = "/v1/inbox", tag = "runs", operation_id = "inbox", params(Of, Part),
     responses((status = 200, body = List<OpenQuestion>), (status = "default", body = ProblemBody)))]
 pub(crate) async fn list(
     State(server): State<Service>,

@@ -8,6 +8,7 @@ mod admin;
 mod agents;
 mod archive;
 mod console;
+mod description;
 mod events;
 mod health;
 mod inbox;
@@ -100,13 +101,13 @@ fn described() -> OpenApiRouter<Service> {
 
 /// The description of the API, made from the same attributes as its routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().into_openapi()
+    description::complete(described().into_openapi())
 }
 
 /// Everything, with the layers around it.
 pub(crate) fn router(server: &Service) -> Router {
     let (routes, description) = described().split_for_parts();
-    let description = std::sync::Arc::new(description);
+    let description = std::sync::Arc::new(description::complete(description));
     let openapi = get(move || async move { Json((*description).clone()) });
     routes
         .route("/openapi.json", openapi)

@@ -15,7 +15,7 @@ use crate::{
 
 /// A value that is kept by reference.
 #[utoipa::path(get, path = "/v1/payloads/{hash}", tag = "events", params(("hash" = String, Path)),
-    responses((status = 200, content((Object = "application/json"))), (status = "default", body = ProblemBody)))]
+    responses((status = 200, content((serde_json::Value = "application/json"))), (status = "default", body = ProblemBody)))]
 pub(crate) async fn one(
     State(server): State<Service>,
     caller: Reader,

@@ -1,6 +1,6 @@
 //! One connection: its handshake, its limits, its requests.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming};
@@ -14,6 +14,7 @@ use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
@@ -64,11 +65,11 @@ impl Doorman {
         let (http, watcher) = (self.http.clone(), graceful.watcher());
         let time = self.server.settings.header_time;
         match self.tls.clone() {
-            None => self.start(serve(http, watcher, stream, peer, router), guest),
+            None => self.start(serve(http, watcher, stream, (peer, time), router), guest),
             Some(tls) => self.start(
                 async move {
                     match tokio::time::timeout(time, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => serve(http, watcher, stream, peer, router).await,
+                        Ok(Ok(stream)) => serve(http, watcher, stream, (peer, time), router).await,
                         Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
                         Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
                     }
@@ -88,17 +89,36 @@ impl Doorman {
 
 type Watcher = hyper_util::server::graceful::Watcher;
 
-async fn serve<I>(http: Builder<TokioExecutor>, watcher: Watcher, io: I, peer: SocketAddr, router: Router)
-where
+async fn serve<I>(
+    http: Builder<TokioExecutor>,
+    watcher: Watcher,
+    io: I,
+    (peer, time): (SocketAddr, Duration),
+    router: Router,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let asked = CancellationToken::new();
+    let first = asked.clone();
     let service = router.map_request(move |mut request: Request<Incoming>| {
+        first.cancel();
         request.extensions_mut().insert(ConnectInfo(peer));
         request
     });
     let connection = http.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service));
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
-        tracing::debug!(%peer, error, "a connection ended badly");
+    tokio::select! {
+        ended = watcher.watch(connection.into_owned()) => if let Err(error) = ended {
+            tracing::debug!(%peer, error, "a connection ended badly");
+        },
+        () = silence(&asked, time) => tracing::debug!(%peer, "a connection has asked nothing"),
+    }
+}
+
+/// Ends when nothing was asked in time. The protocol counts its own time only once it knows from the first bytes which one it
+/// is, and whoever sends none of them is to be waited for no longer.
+async fn silence(asked: &CancellationToken, time: Duration) {
+    if tokio::time::timeout(time, asked.cancelled()).await.is_ok() {
+        std::future::pending().await
     }
 }
 

@@ -31,10 +31,10 @@ pub struct Run {
     pub waits_for: Option<&'static str>,
     /// What it was given; only where one run is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value, required = false)]
     pub input: Option<RawJson>,
     /// What came of it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value, required = false)]
     pub result: Option<RawJson>,
     /// How it failed.
     pub failure: Option<RunFailure>,
@@ -100,7 +100,7 @@ pub struct NewRun {
     pub agent: String,
     /// What it is given.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub input: Value,
     /// In which conversation; in a new one otherwise.
     #[serde(default)]
@@ -110,7 +110,7 @@ pub struct NewRun {
     pub run_id: Option<String>,
     /// What it does when others are under way in the conversation: `enqueue`, `reject`, `interrupt`, `rollback`.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String)]
     pub policy: ThreadPolicy,
     /// Higher ones begin before the user's others.
     #[serde(default)]
@@ -235,7 +235,7 @@ pub struct CancelledAll {
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The answer.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub answer: Value,
     /// The question's index in the inbox; the oldest of the run otherwise.
     #[serde(default)]

@@ -24,7 +24,7 @@ pub struct Schedule {
     /// The agent class.
     pub agent: String,
     /// What each run is given.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub input: Value,
     /// The conversation of all its runs; each has one of its own otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,20 +79,20 @@ pub struct ScheduleOrder {
     pub zone: Option<String>,
     /// `skip` otherwise.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String)]
     pub missed: Missed,
     /// The agent class.
     pub agent: String,
     /// What each run is given.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub input: Value,
     /// The conversation of all its runs.
     #[serde(default)]
     pub thread_id: Option<String>,
     /// `enqueue` otherwise.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String)]
     pub policy: ThreadPolicy,
     /// 0 otherwise.
     #[serde(default)]

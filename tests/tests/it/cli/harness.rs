@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A binary of this workspace, beside the one that runs the tests.
-pub(super) fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "deps")).unwrap();
     let binary = folder.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
