@@ -116,7 +116,10 @@ export class Story {
   }
 }
 
-/** Milliseconds with a fraction: the log has microseconds, and most steps take less than one of these. @param {string} timestamp */
+/**
+ * Milliseconds with a fraction: the log has microseconds, and most steps take less than one of these.
+ * @param {string} timestamp
+ */
 export function instant(timestamp) {
   const finer = /\.\d{3}(\d+)/.exec(timestamp);
   return Date.parse(timestamp) + (finer ? Number(`0.${finer[1]}`) : 0);
@@ -262,7 +265,8 @@ const HANDLERS = {
  * @returns {any}
  */
 export function tell(log, { root, until = Infinity, before }) {
-  const goesOn = before && before.epoch === log.epoch && before.root === root && before.seq <= until && before.until <= until && before.log === log;
+  const goesOn = before && before.epoch === log.epoch && before.root === root && before.seq <= until && before.until <= until &&
+    before.log === log;
   /** @type {any} */
   const story = goesOn ? before : Object.assign(new Story({ root }), { epoch: log.epoch, cursor: 0, noted: 0, log });
   story.until = until;
