@@ -143,8 +143,14 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn ask(&self, method: Method, path: &[&str], body: Option<&Json>) -> Result<Json, Error> {
-        let request = self.sending(method, path, body.map(Json::text))?;
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Json>,
+    ) -> Result<Json, Error> {
+        let request = self.sending(method, path, query, body.map(Json::text))?;
         self.asked(self.once(request).await?).await
     }
 
@@ -155,7 +161,7 @@ impl Client {
     /// As [`Client::get`].
     pub async fn submit(&self, run: &impl Serialize, key: Option<&str>) -> Result<Json, Error> {
         let key = key.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
-        let mut request = self.sending(Method::POST, &["runs"], Some(Json::of(run)?.text()))?;
+        let mut request = self.sending(Method::POST, &["runs"], &[], Some(Json::of(run)?.text()))?;
         let key = HeaderValue::from_bytes(key.as_bytes()).map_err(|_| Error::Id { id: key })?;
         request.headers_mut().insert(IDEMPOTENCY_KEY, key);
         self.asked(self.repeat(&request).await?).await
@@ -167,7 +173,7 @@ impl Client {
     /// As [`Client::get`].
     pub async fn cancel(&self, run: &str, reason: &str) -> Result<Json, Error> {
         let body = Json::of(&json!({"reason": reason}))?;
-        let request = self.sending(Method::POST, &["runs", run, "cancel"], Some(body.text()))?;
+        let request = self.sending(Method::POST, &["runs", run, "cancel"], &[], Some(body.text()))?;
         self.asked(self.repeat(&request).await?).await
     }
 
@@ -216,8 +222,14 @@ impl Client {
         Ok(Request::new(method, url))
     }
 
-    fn sending(&self, method: Method, path: &[&str], body: Option<&str>) -> Result<Request, Error> {
-        let mut request = self.request(method, path, &[])?;
+    fn sending(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Result<Request, Error> {
+        let mut request = self.request(method, path, query)?;
         if let Some(body) = body {
             *request.body_mut() = Some(body.to_owned().into());
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -37,4 +37,5 @@ pub use client::{Client, Key, Ready};
 pub use error::{Error, Problem};
 pub use events::{Events, Item};
 pub use json::{Json, Lines, Page};
+pub use reqwest::Method;
 pub use wire::Patience;

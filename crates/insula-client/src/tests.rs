@@ -245,7 +245,7 @@ async fn what_is_safe_to_repeat_is_repeated_and_nothing_else() {
     submitted.client().submit(&json!({"agent": "echo"}), None).await.unwrap();
     cancelled.client().cancel("r", "enough").await.unwrap();
     let body = Json::of(&json!({})).unwrap();
-    let refused = asked.client().ask(reqwest::Method::POST, &["runs", "r", "retry"], Some(&body)).await;
+    let refused = asked.client().ask(reqwest::Method::POST, &["runs", "r", "retry"], &[], Some(&body)).await;
     assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
     let counts = [&got, &submitted, &cancelled, &asked].map(|server| server.asked().len());
     assert_eq!(counts, [3, 3, 3, 1]);
