@@ -199,6 +199,14 @@ impl RunStore for NodeStore {
         self.inner.runs.threads(scope, page).await
     }
 
+    async fn thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<ThreadRecord>, Error> {
+        self.inner.runs.thread(scope, thread).await
+    }
+
+    async fn create_thread(&self, scope: &UserScope, thread: &ThreadId, at: Timestamp) -> Result<ThreadRecord, Error> {
+        self.inner.runs.create_thread(scope, thread, at).await
+    }
+
     async fn request_cancel(
         &self,
         scope: &UserScope,

@@ -13,6 +13,8 @@ pub struct Counts {
     pub queued: u64,
     /// Runs that are not to begin before their time.
     pub delayed: u64,
+    /// Runs that wait for those before them in their thread.
+    pub blocked: u64,
     /// Runs that somebody holds.
     pub running: u64,
     /// Runs that are parked.

@@ -24,7 +24,7 @@
 //!
 //! In reading order: [`event`] and [`run`] (what is stored), [`queue`], [`log`], [`runs`], [`inbox`],
 //! [`schedules`], [`budgets`], [`state`], [`cache`],
-//! [`database`], [`signals`], [`quota`], [`health`] (the ports), [`backend`] (all of them together), [`memory`] and,
+//! [`database`], [`signals`], [`quota`], [`usage`], [`webhooks`], [`keys`], [`audit`], [`census`], [`health`] (the ports), [`backend`] (all of them together), [`memory`] and,
 //! with the feature of that name, `conformance`.
 
 pub mod audit;
@@ -53,7 +53,7 @@ pub mod state;
 pub mod usage;
 pub mod webhooks;
 
-pub use audit::{AuditLog, AuditRecord, NewAuditEntry};
+pub use audit::{AuditLog, AuditRecord, NewAuditEntry, Verified};
 pub use backend::Backend;
 pub use budgets::{Allowance, Amounts, Balance, Budgets, Ceiling, Holder, Reservation, Reserved, Spent, Unit};
 pub use cache::{CacheSubscription, RedisManager};

@@ -53,7 +53,7 @@ pub struct WebhookRecord {
     pub target: RawJson,
     /// Where it stands.
     pub state: WebhookState,
-    /// How often it was tried.
+    /// How often it was tried: attempts of which somebody has said what came of them.
     pub attempts: u32,
     /// When it is to be tried next, while it is due.
     pub next_at: Option<Timestamp>,
@@ -93,7 +93,8 @@ pub trait Webhooks: Send + Sync {
     /// When the store does not answer.
     async fn due_webhooks(&self, hold: Duration, max: usize) -> Result<Vec<WebhookRecord>, Error>;
 
-    /// Writes down what came of an attempt. Nothing where the run is not there any more.
+    /// Writes down what came of an attempt. Nothing where the call is not due any more: its run is gone, or somebody else
+    /// has made it.
     ///
     /// # Errors
     /// When the store does not answer.

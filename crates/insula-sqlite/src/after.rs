@@ -1,5 +1,5 @@
-//! What becomes of others when a run ends: its parent is woken, the next run of its thread has its turn, and what it has
-//! asked and reserved is gone. All in the transaction of the end.
+//! What becomes of others when a run ends: its parent is woken, the next run of its thread has its turn, its call is
+//! due, and what it has asked and reserved is gone. All in the transaction of the end.
 
 use insula_context::{CancelReason, Timestamp};
 use insula_infra::{RunChange, RunHeader};
@@ -9,6 +9,7 @@ use crate::{
     budgets, cancel,
     questions::{self, Counts},
     transaction::Tx,
+    webhooks,
 };
 
 /// A run after an append.
@@ -37,6 +38,9 @@ impl After {
         }
         if self.in_turn {
             give_turn(tx, self.thread, now)?;
+        }
+        if header.parent.is_none() {
+            webhooks::ring(tx, self.owner, self.run, now)?;
         }
         stop_children(tx, self.owner, header, cancelled, now)?;
         budgets::give_back(tx, &header.scope, Some(&header.run))

@@ -4,7 +4,9 @@
 //! transaction. A run that is created and ended by the same append is written once, in its final state.
 
 use insula_context::Timestamp;
-use insula_infra::{Append, Committed, Error, EventType, LocalSignals, NewRun, RunChange, RunStatus, Signals, WaitFor};
+use insula_infra::{
+    Append, Committed, Error, EventType, LocalSignals, NewRun, RunChange, RunStatus, Signals, UsageRow, WaitFor,
+};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -17,6 +19,8 @@ use crate::{
     questions::{self, Counts},
     rows::{self, Place, Span, Standing, Thread},
     transaction::{Owner, Tx},
+    usage::{self, Ended},
+    webhooks,
     writer::Job,
 };
 
@@ -78,7 +82,8 @@ impl Job for Writing {
 
 pub(crate) const FIND_RUN: &str =
     "SELECT r.run_no, r.place, r.token, r.events, r.first_pos, r.last_pos, r.last_at, r.cancel_by IS NOT NULL,
-            t.thread_no, t.head, t.last_pos, t.last_run, r.asked, r.answered, r.in_turn, r.worker IS ?3
+            t.thread_no, t.head, t.last_pos, t.last_run, r.asked, r.answered, r.in_turn, r.worker IS ?3,
+            r.started_at
      FROM runs r JOIN threads t ON t.thread_no = r.thread_no WHERE r.owner_no = ?1 AND r.run_id = ?2";
 pub(crate) const EXTEND_RUN: &str =
     "UPDATE runs SET events = ?2, first_pos = ?3, last_pos = ?4, last_at = ?5 WHERE run_no = ?1";
@@ -101,6 +106,7 @@ struct Found {
     thread: Thread,
     counts: Counts,
     in_turn: bool,
+    started_at: Option<Timestamp>,
     /// Whether the writer's worker is the one that holds it: two that created a run of one id have the same token.
     is_held: bool,
 }
@@ -144,8 +150,10 @@ impl Writing {
         thread.keep(tx, owner, new)?;
         payloads::keep(tx, owner.number, run, new.payload.as_slice())?;
         payloads::keep(tx, owner.number, run, &self.append.payloads)?;
+        webhooks::keep(tx, owner.number, run, new)?;
         let counts = self.change_questions(tx, owner.number, run, Counts::default())?;
-        self.follow_up(tx, &After { owner: owner.number, run, thread: thread.number, in_turn: false, counts })?;
+        let after = After { owner: owner.number, run, thread: thread.number, in_turn: false, counts };
+        self.follow_up(tx, &after, span, standing.started_at)?;
         Ok(thread.head)
     }
 
@@ -198,7 +206,8 @@ impl Writing {
                 tx.extend_run.execute(params![number, events, first_pos, last_pos, last_at])?;
             }
         }
-        self.follow_up(tx, &After { owner, run: number, thread: thread.number, in_turn, counts })?;
+        let after = After { owner, run: number, thread: thread.number, in_turn, counts };
+        self.follow_up(tx, &after, span, found.started_at.or(self.started))?;
         Ok(thread.head)
     }
 
@@ -211,12 +220,24 @@ impl Writing {
     }
 
     /// What was spent, and what the end means for others.
-    fn follow_up(&self, tx: &mut Tx<'_>, after: &After) -> rusqlite::Result<()> {
+    fn follow_up(
+        &self,
+        tx: &mut Tx<'_>,
+        after: &After,
+        span: Span,
+        started_at: Option<Timestamp>,
+    ) -> rusqlite::Result<()> {
         let header = &self.append.lease.header;
+        let at = if span.events == 0 { self.now } else { Timestamp::from_micros(span.last_at) };
+        let end = self.append.change.as_ref().map(RunChange::status).filter(|status| status.is_terminal());
         if !self.append.spent.is_empty() {
             budgets::settle(tx, header, &self.append.spent, self.now)?;
         }
-        if self.append.change.as_ref().is_some_and(|change| change.status().is_terminal()) {
+        if end.is_some() || !self.append.spent.is_empty() {
+            let ended = end.map(|status| Ended { status, micros: UsageRow::micros(started_at, at) });
+            usage::count(tx, (after.owner, &header.agent), at, &self.append.spent, ended)?;
+        }
+        if end.is_some() {
             let cancelled = match &self.append.change {
                 Some(RunChange::Cancelled(reason)) => Some(reason),
                 _ => None,
@@ -239,6 +260,7 @@ impl Writing {
                 counts: Counts { asked: row.get(12)?, answered: row.get(13)? },
                 in_turn: row.get(14)?,
                 is_held: row.get(15)?,
+                started_at: row.get::<_, Option<i64>>(16)?.map(Timestamp::from_micros),
             })
         };
         let lease = &self.append.lease;

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::{payloads, questions, transaction::Tx};
+use crate::{payloads, questions, transaction::Tx, usage, webhooks};
 
 /// Rows that one step looks at, at most: a few milliseconds.
 const ROWS: usize = 1_000;
@@ -166,6 +166,7 @@ impl Run {
             questions::close_all(tx, self.number)?;
         }
         payloads::forget(tx, owner, self.number)?;
+        webhooks::forget(tx, owner, self.number)?;
         tx.connection.prepare_cached(STATE)?.execute(params![owner, self.id])?;
         tx.connection.prepare_cached(REMOVE)?.execute([self.number]).map(|_| ())
     }
@@ -178,10 +179,11 @@ pub(crate) fn rest_of(tx: &Tx<'_>, owner: i64) -> rusqlite::Result<bool> {
             (SELECT space, holder, name FROM state WHERE owner_no = ?1 LIMIT ?2)",
         "DELETE FROM payloads WHERE rowid IN (SELECT rowid FROM payloads WHERE owner_no = ?1 LIMIT ?2)",
     ];
-    const FEW: [&str; 4] = [
+    const FEW: [&str; 5] = [
         "DELETE FROM payload_uses WHERE owner_no = ?1",
         "DELETE FROM quota WHERE owner_no = ?1",
         "DELETE FROM ahead WHERE owner_no = ?1",
+        "DELETE FROM webhooks WHERE owner_no = ?1",
         "DELETE FROM owners WHERE owner_no = ?1",
     ];
     for statement in MANY {
@@ -190,6 +192,7 @@ pub(crate) fn rest_of(tx: &Tx<'_>, owner: i64) -> rusqlite::Result<bool> {
             return Ok(false);
         }
     }
+    usage::forget(tx, owner)?;
     for statement in FEW {
         tx.connection.prepare_cached(statement)?.execute([owner])?;
     }

@@ -27,15 +27,17 @@
 //!
 //! In reading order: [`Options`] and [`SqliteBackend`], then `migrations`, `writer` with `transaction` and `append`,
 //! `after`, `ahead`, `claim`, `queue` with `submit`, `cancel` and `news`, `readers`, `log` with `chunk`, `runs` with `list`
-//! and `threads`, `questions`, `schedules`, `budgets`, `delete` with `clear` and `forget`, `state`, `quota`, `health`, and for
-//! agents' own tables `database`, `pool`, `session` and `guard`.
+//! and `threads`, `questions`, `schedules`, `budgets`, `usage`, `webhooks`, `census`, `keys`, `audit`, `delete` with `clear` and
+//! `forget`, `state`, `quota`, `health`, and for agents' own tables `database`, `pool`, `session` and `guard`.
 
 mod after;
 mod ahead;
 mod append;
+mod audit;
 mod backend;
 mod budgets;
 mod cancel;
+mod census;
 mod chunk;
 mod claim;
 mod clear;
@@ -47,6 +49,7 @@ mod forget;
 mod guard;
 mod health;
 mod inbox;
+mod keys;
 mod list;
 mod log;
 mod migrations;
@@ -69,6 +72,8 @@ mod submit;
 mod tests;
 mod threads;
 mod transaction;
+mod usage;
+mod webhooks;
 mod writer;
 
 pub use backend::{Options, SqliteBackend, Synchronous};

@@ -11,7 +11,11 @@ use crate::error::File;
 const APPLICATION_ID: i32 = 0x494E_534C;
 
 /// Step n leads from version n to n + 1. Never change one that was released: add another.
-const STEPS: &[&str] = &[include_str!("../migrations/0001_start.sql"), include_str!("../migrations/0002_waiting.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_start.sql"),
+    include_str!("../migrations/0002_waiting.sql"),
+    include_str!("../migrations/0003_service.sql"),
+];
 
 /// The version that this build reads and writes.
 pub const SCHEMA_VERSION: u32 = STEPS.len() as u32;

@@ -189,7 +189,7 @@ pub(crate) fn record(row: &Row<'_>, scope: &UserScope, file: &File) -> Result<Ru
     let id: String = row.get(0)?;
     let damaged =
         |what: &str| Stop::Refused(file.corrupt(format!("run {id} of {scope}"), format!("its {what} is damaged")));
-    let header = header(row, scope).map_err(|Damaged(what)| damaged(what))??;
+    let header = header(row, scope, file)?;
     let status: String = row.get(5)?;
     Ok(RunRecord {
         header: Arc::new(header),
@@ -208,23 +208,18 @@ pub(crate) fn record(row: &Row<'_>, scope: &UserScope, file: &File) -> Result<Ru
     })
 }
 
-/// A stored value that is not what this crate writes, by name.
-struct Damaged(&'static str);
-
-fn header(row: &Row<'_>, scope: &UserScope) -> Result<rusqlite::Result<RunHeader>, Damaged> {
-    let read =
-        || Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?, row.get(3)?));
-    let (run, thread, parent, agent) = match read() {
-        Ok(read) => read,
-        Err(error) => return Ok(Err(error)),
-    };
-    Ok(Ok(RunHeader {
+/// Whose run it is, and which: the first four of [`run_columns`].
+pub(crate) fn header(row: &Row<'_>, scope: &UserScope, file: &File) -> Result<RunHeader, Stop> {
+    let (run, thread): (String, String) = (row.get(0)?, row.get(1)?);
+    let parent: Option<String> = row.get(2)?;
+    let damaged = |what| file.corrupt(format!("run {run} of {scope}"), format!("its {what} is damaged"));
+    Ok(RunHeader {
         scope: scope.clone(),
-        thread: ThreadId::new(thread).map_err(|_| Damaged("thread"))?,
-        run: RunId::new(run).map_err(|_| Damaged("id"))?,
-        parent: parent.map(RunId::new).transpose().map_err(|_| Damaged("parent"))?,
-        agent,
-    }))
+        thread: ThreadId::new(thread).map_err(|_| damaged("thread"))?,
+        run: RunId::new(&run).map_err(|_| damaged("id"))?,
+        parent: parent.map(RunId::new).transpose().map_err(|_| damaged("parent"))?,
+        agent: row.get(3)?,
+    })
 }
 
 fn failure(row: &Row<'_>) -> rusqlite::Result<Option<Failure>> {

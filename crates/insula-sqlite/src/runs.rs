@@ -48,6 +48,16 @@ impl RunStore for Store {
             .await
     }
 
+    async fn thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<ThreadRecord>, Error> {
+        let (scope, thread, file) = (scope.clone(), thread.clone(), self.file.clone());
+        self.readers.read(move |connection| threads::one(connection, &scope, &thread, &file)).await
+    }
+
+    async fn create_thread(&self, scope: &UserScope, thread: &ThreadId, at: Timestamp) -> Result<ThreadRecord, Error> {
+        let (scope, thread) = (scope.clone(), thread.clone());
+        self.writer.call(move |tx| threads::create(tx, &scope, &thread, at)).await
+    }
+
     async fn request_cancel(
         &self,
         scope: &UserScope,

@@ -10,6 +10,7 @@ use crate::{
     payloads,
     rows::{self, Place, Span, Standing, Thread, run_columns},
     transaction::{Owner, Tx},
+    webhooks,
 };
 
 /// A run for the queue, unless this key made one before.
@@ -72,6 +73,7 @@ fn enqueue(tx: &mut Tx<'_>, new: &NewRun, key: Option<&str>, now: Timestamp) -> 
     (owner.weight, owner.queued) = (i64::from(new.weight.max(1)), owner.queued + i64::from(in_turn));
     thread.keep(tx, owner, new)?;
     payloads::keep(tx, owner.number, number, new.payload.as_slice())?;
+    webhooks::keep(tx, owner.number, number, new)?;
     if wish.is_none() {
         make_way(tx, new, &before, now)?;
     }

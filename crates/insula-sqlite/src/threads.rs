@@ -39,6 +39,21 @@ pub(crate) fn list(
     Ok(found)
 }
 
+/// The owner's thread of this name.
+pub(crate) fn one(
+    connection: &Connection,
+    scope: &UserScope,
+    thread: &ThreadId,
+    file: &File,
+) -> Result<Option<ThreadRecord>, Stop> {
+    const ONE: &str = "SELECT t.prev_thread, t.thread_id, t.created_at, t.head, b.thread_id, t.base_seq
+        FROM threads t LEFT JOIN threads b ON b.thread_no = t.base_no WHERE t.thread_id = ?3
+        AND t.owner_no = (SELECT owner_no FROM owners WHERE tenant_id = ?1 AND user_id = ?2)";
+    let mut select = connection.prepare_cached(ONE)?;
+    let mut rows = select.query([scope.tenant().as_str(), scope.user().as_str(), thread.as_str()])?;
+    rows.next()?.map(|row| record(row, file)).transpose()
+}
+
 fn record(row: &Row<'_>, file: &File) -> Result<ThreadRecord, Stop> {
     let id = |text: String| ThreadId::new(text).map_err(|_| file.corrupt("a thread", "its id is damaged"));
     let base = row.get::<_, Option<String>>(4)?.map(id).transpose()?;
@@ -49,6 +64,24 @@ fn record(row: &Row<'_>, file: &File) -> Result<ThreadRecord, Stop> {
         head: row.get(3)?,
         forked_from: base.map(|thread_id| Fork { thread_id, seq }),
     })
+}
+
+/// Makes a thread without runs.
+pub(crate) fn create(
+    tx: &mut Tx<'_>,
+    scope: &UserScope,
+    thread: &ThreadId,
+    at: Timestamp,
+) -> Result<ThreadRecord, Stop> {
+    let owner = tx.owner_or_new(scope)?;
+    if tx.find_thread.exists(params![owner.number, thread.as_str()])? {
+        return Err(Error::ThreadExists { thread: thread.clone() }.into());
+    }
+    let number = tx.next_thread();
+    let (name, at_micros) = (thread.as_str(), at.as_micros());
+    tx.insert_thread.execute(params![number, owner.number, name, owner.last_thread, at_micros, 0, 0, 0])?;
+    tx.set_owner(scope, Owner { last_thread: number, ..owner })?;
+    Ok(ThreadRecord { thread_id: thread.clone(), created_at: at, head: 0, forked_from: None })
 }
 
 /// Makes a thread that points to the beginning of another.

@@ -76,6 +76,9 @@ pub(crate) struct Tx<'c> {
     pub(crate) extend_run: CachedStatement<'c>,
     pub(crate) leave_run: CachedStatement<'c>,
     pub(crate) insert_chunk: CachedStatement<'c>,
+    pub(crate) ring: CachedStatement<'c>,
+    pub(crate) find_usage: CachedStatement<'c>,
+    pub(crate) keep_usage: CachedStatement<'c>,
     update_owner: CachedStatement<'c>,
     next: Numbers,
 }
@@ -114,7 +117,7 @@ impl Memory {
 
 impl<'c> Tx<'c> {
     pub(crate) fn new(connection: &'c Connection, file: &'c File, memory: &'c mut Memory) -> rusqlite::Result<Self> {
-        use crate::{append, rows};
+        use crate::{append, rows, usage, webhooks};
         let next = memory.refresh(connection)?;
         Ok(Self {
             connection,
@@ -128,6 +131,9 @@ impl<'c> Tx<'c> {
             extend_run: connection.prepare_cached(append::EXTEND_RUN)?,
             leave_run: connection.prepare_cached(append::LEAVE_RUN)?,
             insert_chunk: connection.prepare_cached(append::INSERT_CHUNK)?,
+            ring: connection.prepare_cached(webhooks::RING)?,
+            find_usage: connection.prepare_cached(usage::FIND)?,
+            keep_usage: connection.prepare_cached(usage::KEEP)?,
             update_owner: connection.prepare_cached(UPDATE_OWNER)?,
             next,
         })

@@ -1,5 +1,7 @@
 //! A backend that forgets whose things it keeps. The rules of isolation must find every one of its leaks.
 
+mod service;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -28,6 +30,11 @@ pub fn leaky(backend: Backend) -> Backend {
         state: Arc::clone(&leak) as _,
         signals: Arc::clone(&leak) as _,
         quota: Arc::clone(&leak) as _,
+        usage: Arc::clone(&leak) as _,
+        keys: Arc::clone(&leak) as _,
+        audit: Arc::clone(&leak) as _,
+        webhooks: Arc::clone(&leak) as _,
+        census: backend.census,
         cache: backend.cache.map(|inner| Arc::new(LeakyCache { everyone: leak.everyone.clone(), inner }) as _),
         database: backend.database.map(|inner| Arc::new(LeakyDatabase { everyone: leak.everyone.clone(), inner }) as _),
         health: backend.health,
@@ -97,6 +104,14 @@ impl RunStore for Leak {
 
     async fn threads(&self, _: &UserScope, page: &PageRequest) -> Result<Page<ThreadRecord>, Error> {
         self.inner.runs.threads(&self.everyone, page).await
+    }
+
+    async fn thread(&self, _: &UserScope, thread: &ThreadId) -> Result<Option<ThreadRecord>, Error> {
+        self.inner.runs.thread(&self.everyone, thread).await
+    }
+
+    async fn create_thread(&self, _: &UserScope, thread: &ThreadId, at: Timestamp) -> Result<ThreadRecord, Error> {
+        self.inner.runs.create_thread(&self.everyone, thread, at).await
     }
 
     async fn request_cancel(&self, _: &UserScope, run: &RunId, reason: CancelReason) -> Result<CancelRequest, Error> {

@@ -175,6 +175,8 @@ macro_rules! conformance_rules {
                 lists_runs_of_their_owner_only
                 lists_threads_of_their_owner_only
                 lets_nobody_else_ask_to_stop
+                hides_a_thread_from_other_users
+                makes_a_thread_for_its_owner_only
             }
             others {
                 answers_none_for_an_absent_run
@@ -188,6 +190,8 @@ macro_rules! conformance_rules {
                 refuses_a_cursor_that_is_none
                 lists_what_a_filter_lets_through
                 lists_threads_with_their_heads
+                reads_one_thread_as_it_is_listed
+                makes_a_thread_without_runs
             }
         }
     };
@@ -378,5 +382,9 @@ macro_rules! conformance_rules {
                 counts_open_sessions_back_to_zero
             }
         }
+    };
+    // What a server needs beside runs.
+    ($group:ident, $($then:tt)*) => {
+        $crate::conformance_service_rules!($group, $($then)*);
     };
 }

@@ -70,7 +70,7 @@ macro_rules! conformance {
             $subject,
             [
                 append, queue, threads, fairness, waiting, inbox, stopping, runs, history, log, state, schedules,
-                budgets, cache, signals, quota, health
+                budgets, cache, signals, quota, keys, audit, webhooks, usage, census, health
             ]
         );
     };
@@ -80,7 +80,7 @@ macro_rules! conformance {
             $subject,
             [
                 append, queue, threads, fairness, waiting, inbox, stopping, runs, history, log, state, schedules,
-                budgets, cache, signals, quota, health, database
+                budgets, cache, signals, quota, keys, audit, webhooks, usage, census, health, database
             ]
         );
     };

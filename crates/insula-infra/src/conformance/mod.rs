@@ -18,14 +18,17 @@
 //! ```
 
 pub mod append;
+pub mod audit;
 pub mod budgets;
 pub mod cache;
+pub mod census;
 mod clock;
 pub mod database;
 pub mod fairness;
 pub mod health;
 pub mod history;
 pub mod inbox;
+pub mod keys;
 mod layer;
 pub mod leaky;
 mod list;
@@ -36,6 +39,7 @@ pub mod queue;
 pub mod quota;
 pub mod runs;
 pub mod schedules;
+mod service;
 pub mod signals;
 pub mod state;
 pub mod stopping;
@@ -43,7 +47,9 @@ mod story;
 mod subject;
 pub mod threads;
 mod unfair;
+pub mod usage;
 pub mod waiting;
+pub mod webhooks;
 
 use std::{fmt, pin::Pin};
 
@@ -98,6 +104,11 @@ pub fn rules() -> Vec<Rule> {
     crate::conformance_rules!(cache, conformance_entries rules);
     crate::conformance_rules!(signals, conformance_entries rules);
     crate::conformance_rules!(quota, conformance_entries rules);
+    crate::conformance_rules!(keys, conformance_entries rules);
+    crate::conformance_rules!(audit, conformance_entries rules);
+    crate::conformance_rules!(webhooks, conformance_entries rules);
+    crate::conformance_rules!(usage, conformance_entries rules);
+    crate::conformance_rules!(census, conformance_entries rules);
     crate::conformance_rules!(health, conformance_entries rules);
     crate::conformance_rules!(database, conformance_entries rules);
     rules
@@ -126,6 +137,11 @@ mod tests {
             ("cache", include_str!("cache.rs")),
             ("signals", include_str!("signals.rs")),
             ("quota", include_str!("quota.rs")),
+            ("keys", include_str!("keys.rs")),
+            ("audit", include_str!("audit.rs")),
+            ("webhooks", include_str!("webhooks.rs")),
+            ("usage", include_str!("usage.rs")),
+            ("census", include_str!("census.rs")),
             ("health", include_str!("health.rs")),
             ("database", include_str!("database.rs")),
         ];

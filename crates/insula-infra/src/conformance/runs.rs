@@ -9,7 +9,8 @@ use super::{
     subject::thread,
 };
 use crate::{
-    CancelRequest, Error, EventType, FailReason, Failure, Page, PageRequest, RunChange, RunFilter, RunRecord, RunStatus,
+    CancelRequest, Error, EventType, FailReason, Failure, Fork, Page, PageRequest, RunChange, RunFilter, RunRecord,
+    RunStatus, ThreadRecord,
 };
 
 async fn list(subject: &Subject, scope: &UserScope, filter: &RunFilter, page: &PageRequest) -> Page<RunRecord> {
@@ -223,4 +224,73 @@ pub async fn lists_threads_with_their_heads(subject: Subject) {
     let found = &oldest.items[0];
     assert_eq!((found.thread_id.as_str(), found.head, found.created_at), ("one", 4, created_at));
     assert_eq!(oldest.next, None);
+}
+
+async fn one(subject: &Subject, scope: &UserScope, id: &str) -> Option<ThreadRecord> {
+    subject.backend.runs.thread(scope, &thread(id)).await.expect("the store answers")
+}
+
+async fn make(subject: &Subject, scope: &UserScope, id: &str) -> Result<ThreadRecord, Error> {
+    subject.backend.runs.create_thread(scope, &thread(id), subject.now()).await
+}
+
+/// Another user's thread is as absent as one that never was.
+pub async fn hides_a_thread_from_other_users(subject: Subject) {
+    subject.start(&subject.ada(), "t", "r").await;
+    for other in subject.others() {
+        assert_eq!(one(&subject, &other, "t").await, None, "{other} read a thread");
+    }
+}
+
+/// A name that another user's thread has is free.
+pub async fn makes_a_thread_for_its_owner_only(subject: Subject) {
+    make(&subject, &subject.ada(), "t").await.expect("a thread is made");
+    for other in subject.others() {
+        assert_eq!(
+            make(&subject, &other, "t").await.map_err(|error| format!("{other}: {error}")).map(|it| it.head),
+            Ok(0)
+        );
+    }
+}
+
+/// One thread is read as it stands in the list, its origin included.
+pub async fn reads_one_thread_as_it_is_listed(subject: Subject) {
+    let ada = subject.ada();
+    subject.start(&ada, "one", "r1").await.say(&[1, 2]).await;
+    subject.pass(1);
+    subject.submit(&ada, "two", "r2").await;
+    let fork = Fork { thread_id: thread("one"), seq: 2 };
+    let forked = subject.backend.runs.fork_thread(&ada, &fork, &thread("fork"), subject.now()).await;
+    assert!(forked.expect("the store answers").is_some());
+    let listed = subject.backend.runs.threads(&ada, &PageRequest::default()).await.expect("threads are listed").items;
+    assert_eq!(listed.len(), 3);
+    for record in listed {
+        assert_eq!(one(&subject, &ada, record.thread_id.as_str()).await, Some(record));
+    }
+    assert_eq!(one(&subject, &ada, "absent").await, None);
+}
+
+/// A thread may be made before its first run. It has an empty log, takes its place in the list, and a name is made once.
+pub async fn makes_a_thread_without_runs(subject: Subject) {
+    let ada = subject.ada();
+    subject.start(&ada, "older", "r0").await;
+    let made = make(&subject, &ada, "t").await.expect("a thread is made");
+    let (thread_id, created_at) = (thread("t"), subject.now());
+    assert_eq!(made, ThreadRecord { thread_id, created_at, head: 0, forked_from: None });
+    assert_eq!(one(&subject, &ada, "t").await, Some(made.clone()));
+    let page = subject.backend.log.thread_events(&ada, &thread("t"), 0, 9).await.expect("the log answers");
+    assert!(page.is_some_and(|page| page.events.is_empty()));
+    subject.pass(1);
+    for taken in ["t", "older"] {
+        let refused = make(&subject, &ada, taken).await;
+        assert!(matches!(&refused, Err(Error::ThreadExists { thread }) if thread.as_str() == taken), "{refused:?}");
+    }
+    subject.start(&ada, "younger", "r1").await;
+    subject.start(&ada, "t", "r2").await.end().await;
+    let listed = subject.backend.runs.threads(&ada, &PageRequest::default()).await.expect("threads are listed").items;
+    let listed: Vec<_> = listed.iter().map(|it| (it.thread_id.as_str(), it.head, it.created_at)).collect();
+    assert_eq!(listed[..2], [("younger", 1, subject.now()), ("t", 2, made.created_at)]);
+    let deleted = subject.backend.runs.delete_thread(&ada, &thread("t")).await.expect("the store answers");
+    assert_eq!((deleted.map(|deleted| deleted.runs), one(&subject, &ada, "t").await), (Some(1), None));
+    make(&subject, &ada, "t").await.expect("the name is free again");
 }

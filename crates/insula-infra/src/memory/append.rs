@@ -70,7 +70,7 @@ impl Store {
         let Append { lease, after, events, change, payloads, asks, closes, spent, .. } = append;
         let header = &lease.header;
         let stale = || Error::StaleLease { run: header.run.clone(), held: lease.token };
-        let Shard { owners, held, wanted, .. } = shard;
+        let Shard { owners, held, wanted, used, .. } = shard;
         let owner = owners.get_mut(&header.scope).ok_or_else(stale)?;
         let run = owner.runs.get_mut(&header.run).ok_or_else(stale)?;
         run.refuse_stale(&lease)?;
@@ -90,6 +90,8 @@ impl Store {
         }
         if !spent.is_empty() {
             self.settle(&header.scope, &mut owner.reservations, &header.run, &spent);
+            let at = if run.record.events == 0 { self.clock.now() } else { run.last_at };
+            used.count_spent(&run.record, at, &spent);
         }
         match change {
             None => {}
@@ -118,6 +120,10 @@ impl Store {
                     run.close_all(&mut owner.questions);
                 }
                 summarise(&mut run.record, run.last_at, end);
+                used.count_end(&run.record);
+                if !owner.calls.is_empty() {
+                    self.ring(&mut owner.calls, &run.record);
+                }
                 // A run that nobody waits for, as most are, pays for none of this.
                 if run.submitted || run.record.header.parent.is_some() || !owner.reservations.is_empty() {
                     self.wake_others(owner, header);

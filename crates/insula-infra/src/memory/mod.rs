@@ -5,20 +5,23 @@
 //! runs that are queued, parked or taken over.
 //!
 //! In reading order: `shard`, `owner` and `thread` (where things stand), `queue` with `submit`, `append`, `claim`, `line`,
-//! `held` and `retention`, then `stopping`, `inbox` with `asked`, `threads`, `schedules`, `budgets`, and `runs`, `log`,
-//! `state`, `cache`, `quota`, `health`.
+//! `held` and `retention`, then `stopping`, `inbox` with `asked`, `threads`, `schedules`, `budgets`, `usage`, `webhooks`,
+//! and `runs`, `log`, `state`, `cache`, `quota`, `health`, `census`, `keys`, `audit`.
 
 mod append;
 mod arrivals;
 mod asked;
+mod audit;
 mod budgets;
 mod cache;
 mod cached;
+mod census;
 mod channels;
 mod claim;
 mod health;
 mod held;
 mod inbox;
+mod keys;
 mod line;
 mod log;
 mod owner;
@@ -37,12 +40,14 @@ mod submit;
 mod tests;
 mod thread;
 mod threads;
+mod usage;
+mod webhooks;
 
 use std::sync::Arc;
 
 use insula_context::{Clock, SystemClock};
 
-use self::{cache::Cache, health::Up, quota::Counters, store::Store};
+use self::{audit::Ledger, cache::Cache, health::Up, keys::Keyring, quota::Counters, store::Store};
 use crate::{Backend, LocalSignals};
 
 /// Ended runs that an owner may look back at, unless [`MemoryBackend::retain`] says otherwise.
@@ -99,7 +104,12 @@ impl MemoryBackend {
             inbox: Arc::clone(&store) as _,
             schedules: Arc::clone(&store) as _,
             budgets: Arc::clone(&store) as _,
+            usage: Arc::clone(&store) as _,
+            webhooks: Arc::clone(&store) as _,
+            census: Arc::clone(&store) as _,
             state: store,
+            keys: Arc::new(Keyring::default()),
+            audit: Arc::new(Ledger::default()),
             signals: Arc::new(signals),
             quota: Arc::new(Counters::new(Arc::clone(&self.clock))),
             health: Arc::new(Up),

@@ -9,8 +9,15 @@ use std::{
 use insula_context::{RunId, ThreadId, Timestamp};
 
 use super::{
-    arrivals::Arrivals, asked::Asked, budgets::Reservations, line::Alarm, payloads::Payloads, shard::Map,
-    stopping::Wishes, thread::Thread,
+    arrivals::Arrivals,
+    asked::Asked,
+    budgets::Reservations,
+    line::Alarm,
+    payloads::Payloads,
+    shard::Map,
+    stopping::Wishes,
+    thread::Thread,
+    webhooks::{Call, Calls},
 };
 use crate::{
     Answer, Error, Lease, NewRun, PayloadHash, RawJson, RunRecord, RunStatus, ScheduleRecord, StateSpace, Versioned,
@@ -44,6 +51,8 @@ pub(super) struct Owner {
     /// Wishes to stop runs that do not exist.
     pub(super) wishes: Wishes,
     pub(super) schedules: BTreeMap<String, ScheduleRecord>,
+    /// Who is to be told of the ends of runs. One that is due outlives its run, if only the run is forgotten.
+    pub(super) calls: Calls,
     /// What calls in progress have reserved.
     pub(super) reservations: Reservations,
 }
@@ -84,6 +93,9 @@ impl Owner {
         }
         let number = self.run_order.push(header.run.clone());
         let payload = new.payload.as_ref().map(|payload| self.payloads.keep(payload));
+        if let Some(target) = new.webhook.as_ref().filter(|_| header.parent.is_none()) {
+            self.calls.insert(header.run.clone(), Call::new(number, header, Arc::clone(target)));
+        }
         let run = vacant.insert(Run::new(new, number, key));
         run.payloads.extend(payload);
         Ok(run)
@@ -105,6 +117,7 @@ impl Owner {
             && self.state.is_empty()
             && self.threads.is_empty()
             && self.schedules.is_empty()
+            && self.calls.is_empty()
             && self.wishes.is_empty()
             && self.reservations.is_empty()
     }
@@ -152,6 +165,8 @@ pub(super) struct Run {
     pub(super) number: u64,
     pub(super) token: u64,
     pub(super) place: Place,
+    /// Since when it is to be claimed, if it is.
+    pub(super) ready_since: Timestamp,
     pub(super) key: Option<Arc<str>>,
     /// The `seq` of its first event and of its last one.
     pub(super) span: Option<(u64, u64)>,
@@ -187,6 +202,7 @@ impl Run {
             number,
             token: 0,
             place: Place::Asleep(None),
+            ready_since: new.created_at,
             key,
             span: None,
             last_at: Timestamp::from_micros(i64::MIN),

@@ -50,6 +50,7 @@ impl Owner {
             self.state.remove(&StateSpace::Run(id.clone()));
         }
         self.run_order.remove(run.number);
+        self.forget_call_of_nobody(id);
         if let Some(thread) = self.threads.get_mut(&run.record.header.thread) {
             thread.runs -= 1;
         }

@@ -28,6 +28,14 @@ impl RunStore for Store {
         threads.unwrap_or(Ok(Page { items: Vec::new(), next: None }))
     }
 
+    async fn thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<ThreadRecord>, Error> {
+        Ok(self.read(scope, |owner| owner.threads.get(thread).map(|found| found.record(thread))))
+    }
+
+    async fn create_thread(&self, scope: &UserScope, thread: &ThreadId, at: Timestamp) -> Result<ThreadRecord, Error> {
+        self.make_thread(scope, thread, at)
+    }
+
     async fn request_cancel(
         &self,
         scope: &UserScope,

@@ -14,12 +14,14 @@ use super::{
     owner::{Owner, Place},
     schedules::Slots,
     shard::{Map, Sharded, lock},
+    usage::Used,
+    webhooks::Bell,
 };
 use crate::{LocalSignals, WorkerId};
 
 /// Runs, events, payloads and state of all owners.
 ///
-/// Locks are taken in this order: `claiming`, a shard, then one of `line`, `workers`, `accounts` and `slots`; never two
+/// Locks are taken in this order: `claiming`, a shard, then one of `line`, `workers`, `accounts`, `slots` and `bell`; never two
 /// shards at once.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -35,6 +37,8 @@ pub(super) struct Store {
     pub(super) accounts: Mutex<Accounts>,
     /// When each schedule is due.
     pub(super) slots: Mutex<Slots>,
+    /// When each call is to be made.
+    pub(super) bell: Mutex<Bell>,
 }
 
 /// The owners whose scopes lead here.
@@ -46,6 +50,7 @@ pub(super) struct Shard {
     pub(super) wanted: HashSet<RunKey>,
     /// When the wishes of its owners for runs that do not exist are to be forgotten.
     pub(super) wishes: VecDeque<(Timestamp, UserScope)>,
+    pub(super) used: Used,
 }
 
 impl Shard {
@@ -69,6 +74,7 @@ impl Store {
             workers: Mutex::default(),
             accounts: Mutex::default(),
             slots: Mutex::default(),
+            bell: Mutex::default(),
         }
     }
 
@@ -80,8 +86,10 @@ impl Store {
     /// Puts a run into its owner's line, and the owner into everyone's.
     pub(super) fn make_ready(&self, scope: &UserScope, owner: &mut Owner, run: &RunId) {
         let Some(known) = owner.runs.get_mut(run) else { return };
+        known.ready_since = self.clock.now();
         if let Place::Asleep(Some(alarm)) = known.place {
             lock(&self.line).forget(alarm);
+            known.ready_since = known.ready_since.min(alarm.0);
         }
         known.place = Place::Ready;
         let priority = known.priority;

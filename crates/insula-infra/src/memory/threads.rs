@@ -62,6 +62,16 @@ impl Owner {
         Ok(Some(record))
     }
 
+    fn begin_thread(&mut self, id: &ThreadId, at: Timestamp) -> Result<ThreadRecord, Error> {
+        if self.threads.contains_key(id) {
+            return Err(Error::ThreadExists { thread: id.clone() });
+        }
+        let thread = Thread::new(self.thread_order.push(id.clone()), at);
+        let record = thread.record(id);
+        self.threads.insert(id.clone(), thread);
+        Ok(record)
+    }
+
     fn delete(&mut self, id: &ThreadId) -> Result<Option<Deleted>, Error> {
         let Some(thread) = self.threads.get(id) else { return Ok(None) };
         let open = self.runs.values().find(|run| run.record.header.thread == *id && !run.has_ended());
@@ -120,15 +130,29 @@ impl Store {
         self.shards.lock(scope).owners.get_mut(scope).map_or(Ok(None), |owner| owner.fork(fork, into, at))
     }
 
+    pub(super) fn make_thread(
+        &self,
+        scope: &UserScope,
+        thread: &ThreadId,
+        at: Timestamp,
+    ) -> Result<ThreadRecord, Error> {
+        self.shards.lock(scope).owners.entry(scope.clone()).or_default().begin_thread(thread, at)
+    }
+
     pub(super) fn delete_whole(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<Deleted>, Error> {
         let mut shard = self.shards.lock(scope);
-        let deleted = shard.owners.get_mut(scope).map_or(Ok(None), |owner| owner.delete(thread));
+        let Some(owner) = shard.owners.get_mut(scope) else { return Ok(None) };
+        let deleted = owner.delete(thread)?;
+        if deleted.is_some() {
+            self.forget_calls(scope, &owner.take_calls(thread));
+        }
         shard.drop_if_empty(scope);
-        deleted
+        Ok(deleted)
     }
 
     pub(super) fn delete_owner(&self, scope: &UserScope) -> Deleted {
         let mut shard = self.shards.lock(scope);
+        shard.used.forget(scope);
         let Some(owner) = shard.owners.remove(scope) else { return Deleted::default() };
         for (id, run) in &owner.runs {
             match &run.place {
@@ -143,6 +167,7 @@ impl Store {
         for (name, schedule) in &owner.schedules {
             self.move_slot(scope, name, schedule.next_at, None);
         }
+        self.forget_calls(scope, &owner.calls);
         lock(&self.line).leave(scope);
         self.close_account(scope, &owner.reservations);
         Deleted {
@@ -158,6 +183,7 @@ impl Store {
             for (scope, owner) in &mut shard.owners {
                 for thread in owner.older_than(before).iter().take(max - gone) {
                     owner.remove_thread(thread);
+                    self.forget_calls(scope, &owner.take_calls(thread));
                     gone += 1;
                 }
                 if owner.is_empty() {

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, StatementStatus, params_from_iter};
 
-use crate::{after, claim, error::File, list, migrations, news, schedules};
+use crate::{after, census, claim, error::File, list, migrations, news, schedules, webhooks};
 
 /// What is asked again and again, and the index that answers it.
-const ASKED: [(&str, &str); 9] = [
+const ASKED: [(&str, &str); 17] = [
     (claim::WAKE, "runs_asleep"),
     (claim::NEXT_WORKER, "runs_held"),
     (claim::EXPIRE, "runs_held"),
@@ -15,9 +15,18 @@ const ASKED: [(&str, &str); 9] = [
     (list::OPEN, "runs_open"),
     (news::TOLD, "runs_told"),
     (schedules::DUE, "schedules_due"),
+    (webhooks::DUE, "webhooks_due"),
+    (webhooks::OPEN, "webhooks_open"),
+    (census::OPEN, "runs_open"),
+    (census::USERS, "runs_open"),
+    (census::READY, "runs_ready"),
+    (census::HELD, "runs_held"),
+    (census::ASLEEP, "runs_asleep"),
+    (census::WEBHOOKS, "webhooks_open"),
 ];
 
-/// A file with that many runs that have ended, of one owner in one thread, and one schedule that is paused for each.
+/// A file with that many runs that have ended, of one owner in one thread, with a call that was made and a schedule that is
+/// paused for each.
 fn after_ends(ends: u32) -> Connection {
     const OWNER: &str = "INSERT INTO owners (tenant_id, user_id, last_run, last_thread) VALUES ('acme', 'ada', ?1, 1);";
     const THREAD: &str = "INSERT INTO threads VALUES (1, 1, 't', 0, 0, 0, 0, ?1, 0, 0);";
@@ -25,9 +34,11 @@ fn after_ends(ends: u32) -> Connection {
         INSERT INTO runs SELECT n, 1, 'r' || n, 1, n - 1, n - 1, 'completed', NULL, 0, 0, 1, 1, NULL, NULL, 0, 0, 0, 0, 0,
         0, 0, 0, 1, NULL, NULL, 0, NULL, 'a', '1', 'user', 'enough', NULL, NULL, NULL, NULL, '{}', NULL FROM n";
     const SCHEDULES: &str = "INSERT INTO schedules SELECT 1, run_id, 0, NULL, '{}' FROM runs WHERE ?1 > 0";
+    const CALLS: &str =
+        "INSERT INTO webhooks SELECT 1, run_no, 'delivered', 1, NULL, NULL, '{}' FROM runs WHERE ?1 > 0";
     let mut connection = Connection::open_in_memory().expect("opens");
     migrations::migrate(&mut connection, &File::new("memory".as_ref())).expect("migrates");
-    for statement in [OWNER, THREAD, RUNS, SCHEDULES] {
+    for statement in [OWNER, THREAD, RUNS, SCHEDULES, CALLS] {
         connection.execute(statement, [ends]).expect(statement);
     }
     connection

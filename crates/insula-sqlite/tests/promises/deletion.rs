@@ -41,12 +41,14 @@ async fn put(backend: &Backend, user: &str, space: StateSpace) {
     backend.state.put(&scope(user), &key, raw("1")).await.expect("puts");
 }
 
-/// A thread with everything that a thread can have: 70 events, questions, payloads of its own and shared ones, state.
+/// A thread with everything that a thread can have: 70 events, questions, payloads of its own and shared ones, state,
+/// and a call.
 async fn full_thread(backend: &Backend, user: &str, name: &str) {
     let id = format!("run-of-{name}");
     let header = header(user, name, &id);
     let mut new = new_run(&header);
     new.payload = Some(payload(1));
+    new.webhook = Some(raw("{}"));
     backend.queue.submit(new, Some(&format!("key-of-{name}"))).await.expect("submits");
     let claimed = backend.queue.claim(&"w".into_worker(), Duration::from_secs(30), 1, 9).await.expect("claims");
     assert_eq!(claimed.len(), 1);
@@ -266,7 +268,9 @@ async fn nothing_is_left_of_what_is_forgotten_and_younger_threads_stay() {
     assert_eq!(backend.queue.forget_before(much_later, 99).await.expect("forgets"), 2);
     assert_eq!(backend.queue.forget_before(much_later, 99).await.expect("forgets"), 1);
     let mut left = rows(&folder);
-    assert_eq!(left.insert("owners".to_owned(), 0), Some(2), "owners stay");
+    for stays in ["owners", "usage"] {
+        assert_eq!(left.insert(stays.to_owned(), 0), Some(2), "{stays}: one of each owner stays");
+    }
     assert_eq!(left, empty);
 }
 

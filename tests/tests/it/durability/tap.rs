@@ -204,6 +204,14 @@ impl RunStore for Tapped<dyn RunStore> {
         self.inner.threads(scope, page).await
     }
 
+    async fn thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<ThreadRecord>, Error> {
+        self.inner.thread(scope, thread).await
+    }
+
+    async fn create_thread(&self, scope: &UserScope, thread: &ThreadId, at: Timestamp) -> Result<ThreadRecord, Error> {
+        self.inner.create_thread(scope, thread, at).await
+    }
+
     async fn request_cancel(&self, scope: &UserScope, run: &RunId, why: CancelReason) -> Result<CancelRequest, Error> {
         let write = Write::Stop(scope.clone(), run.clone(), why.clone());
         self.gate.pass(write, self.inner.request_cancel(scope, run, why)).await

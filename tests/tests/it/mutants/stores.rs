@@ -82,6 +82,14 @@ impl RunStore for Hasty {
         self.0.threads(scope, page).await
     }
 
+    async fn thread(&self, scope: &UserScope, thread: &ThreadId) -> Result<Option<ThreadRecord>, Error> {
+        self.0.thread(scope, thread).await
+    }
+
+    async fn create_thread(&self, scope: &UserScope, thread: &ThreadId, at: Timestamp) -> Result<ThreadRecord, Error> {
+        self.0.create_thread(scope, thread, at).await
+    }
+
     async fn request_cancel_all(
         &self,
         scope: &UserScope,
