@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{config::Settings, exit::Stop};
 pub(crate) use here::Here;
-pub(crate) use shapes::{Agent, Conversation, Event, Planned, Question, Run};
+pub(crate) use shapes::{Agent, Conversation, Event, Need, Planned, Question, Run};
 pub(crate) use there::There;
 
 /// What a stream of a command says.
@@ -83,6 +83,15 @@ pub(crate) struct RunFile {
     pub archive: Archive,
 }
 
+impl RunFile {
+    /// How many events the file's last line counts.
+    fn events(&self) -> u64 {
+        let lines = self.bytes.split(|byte| *byte == b'\n');
+        let last = lines.filter(|line| !line.is_empty()).next_back().unwrap_or_default();
+        serde_json::from_slice::<Value>(last).map_or(0, |last| last["end"]["events"].as_u64().unwrap_or_default())
+    }
+}
+
 /// Whether a reader waits for what is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -123,9 +132,9 @@ pub(crate) trait Island: Send + Sync {
     /// The agents that can be run.
     async fn agents(&self) -> Result<Vec<Json>, Stop>;
 
-    /// Runs a run, tells what happens in it and in those below it, and how it ended. A stop is its cancellation, whose end
+    /// Runs a run under this id, tells what happens in it and in those below it, and how it ended. A stop is its cancellation, whose end
     /// is waited for.
-    async fn run(&self, wish: Wish, stop: Cancellation) -> Result<Telling<'_>, Stop>;
+    async fn run(&self, run: &RunId, wish: Wish, stop: Cancellation) -> Result<Telling<'_>, Stop>;
 
     /// Hands a run to the queue, and answers with it.
     async fn submit(&self, wish: Wish) -> Result<Json, Stop>;

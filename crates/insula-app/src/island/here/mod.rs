@@ -114,8 +114,9 @@ impl Island for Here {
         Ok(registry.classes().map(Json::of).collect::<Result<_, _>>()?)
     }
 
-    async fn run(&self, wish: Wish, stop: Cancellation) -> Result<Telling<'_>, Stop> {
-        running::run(self.engine()?, self.scope()?, wish, stop).await
+    async fn run(&self, run: &RunId, wish: Wish, stop: Cancellation) -> Result<Telling<'_>, Stop> {
+        let (scope, factory) = (self.scope()?, self.engine()?);
+        running::run(&factory, scope, run, wish, stop).await
     }
 
     async fn submit(&self, wish: Wish) -> Result<Json, Stop> {

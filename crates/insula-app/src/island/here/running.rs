@@ -24,18 +24,19 @@ const BLIND: Duration = Duration::from_millis(100);
 /// # Errors
 /// When it cannot begin.
 pub(super) async fn run(
-    factory: ExecutionEngineFactory,
+    factory: &ExecutionEngineFactory,
     scope: UserScope,
+    run: &RunId,
     wish: Wish,
     stop: Cancellation,
 ) -> Result<Telling<'static>, Stop> {
     factory.registry().lookup(&wish.agent)?;
     let after = match &wish.thread {
         // What came before is not shown again.
-        Some(thread) => head(&factory, &scope, thread).await?,
+        Some(thread) => head(factory, &scope, thread).await?,
         None => 0,
     };
-    let context = context(scope, &wish, stop)?;
+    let context = context(scope, run, &wish, stop)?;
     let engine = factory.create_for_user(&context)?;
     let events = engine.events(context.thread(), after);
     let execution = Box::pin(async move { Ok(engine.execute_agent(&context, &wish.agent, wish.input).await?) });
@@ -44,11 +45,10 @@ pub(super) async fn run(
     Ok(stream::try_unfold(running, next).boxed())
 }
 
-/// In which conversation and as which run.
-fn context(scope: UserScope, wish: &Wish, stop: Cancellation) -> Result<UserExecutionContext, Stop> {
+/// In which conversation, and for how long.
+fn context(scope: UserScope, run: &RunId, wish: &Wish, stop: Cancellation) -> Result<UserExecutionContext, Stop> {
     let thread = wish.thread.clone().unwrap_or_else(|| ThreadId::generate(&RandomIds));
-    let run = wish.run.clone().unwrap_or_else(|| RunId::generate(&RandomIds));
-    let builder = UserExecutionContext::builder(scope, thread, run).cancellation(stop);
+    let builder = UserExecutionContext::builder(scope, thread, run.clone()).cancellation(stop);
     let builder = match wish.timeout {
         Some(timeout) => builder.timeout(timeout),
         None => builder,
@@ -88,7 +88,9 @@ impl Running {
                 },
                 State::Ended(_) => {
                     self.ready = self.events.ready().await.unwrap_or_default().into();
-                    if self.ready.is_empty() && let State::Ended(outcome) = std::mem::replace(&mut self.state, State::Told) {
+                    if self.ready.is_empty()
+                        && let State::Ended(outcome) = std::mem::replace(&mut self.state, State::Told)
+                    {
                         return Ok(Some(Told::Ended(outcome)));
                     }
                 }

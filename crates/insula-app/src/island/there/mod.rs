@@ -114,8 +114,9 @@ impl Island for There {
         Ok(page.items)
     }
 
-    async fn run(&self, wish: Wish, stop: Cancellation) -> Result<Telling<'_>, Stop> {
-        Ok(running::run(self.client.clone(), wish, stop))
+    async fn run(&self, run: &RunId, wish: Wish, stop: Cancellation) -> Result<Telling<'_>, Stop> {
+        // Known before the server knows it, so that it can be stopped whatever becomes of the answer.
+        Ok(running::run(self.client.clone(), Wish { run: Some(run.clone()), ..wish }, run.clone(), stop))
     }
 
     async fn submit(&self, wish: Wish) -> Result<Json, Stop> {
@@ -138,7 +139,11 @@ impl Island for There {
     async fn tail(&self, run: &RunId, patience: Patience) -> Result<Option<Telling<'_>>, Stop> {
         let Some(found) = self.run_of(run).await? else { return Ok(None) };
         let waits = patience == Patience::ToTheEnd && !found.status.is_terminal();
-        let reading = if waits { reading::follow(&self.client, found)? } else { reading::thread(&self.client, found.thread_id, 0) };
+        let reading = if waits {
+            reading::follow(&self.client, found)?
+        } else {
+            reading::thread(&self.client, found.thread_id, 0)
+        };
         Ok(Some(reading))
     }
 

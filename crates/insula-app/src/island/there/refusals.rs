@@ -56,7 +56,7 @@ fn refused(problem: Problem) -> Stop {
     }
     let stop = Stop::new(kind(problem.name()), message);
     let stop = if advice.is_empty() { stop } else { stop.advise(advice) };
-    match (problem.name(), problem.request_id, problem.retry_after) {
+    match (problem.name(), &problem.request_id, problem.retry_after) {
         ("internal", Some(id), _) => stop.because(format!("request {id}")),
         (_, _, Some(after)) => stop.because(format!("not before {} seconds have passed", after.as_secs())),
         _ => stop,

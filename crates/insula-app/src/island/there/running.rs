@@ -2,7 +2,7 @@
 
 use futures::stream::{self, StreamExt};
 use insula_client::{Client, Events, Item};
-use insula_context::{CancelReason, Cancellation, RandomIds, RunId};
+use insula_context::{CancelReason, Cancellation, RunId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,10 +14,8 @@ use super::{
 use crate::exit::Stop;
 
 /// Hands a run in, and tells what happens to it until it has ended. It goes on when nobody listens.
-pub(super) fn run(client: Client, wish: Wish, stop: Cancellation) -> Telling<'static> {
-    // Known before the server knows it, so that it can be stopped whatever becomes of the answer.
-    let run = wish.run.clone().unwrap_or_else(|| RunId::generate(&RandomIds));
-    let state = State::Wished(Box::new(Wish { run: Some(run.clone()), ..wish }));
+pub(super) fn run(client: Client, wish: Wish, run: RunId, stop: Cancellation) -> Telling<'static> {
+    let state = State::Wished(Box::new(wish));
     let following = Following { client, run, stop, is_stopped: false, used: Used::default(), state };
     let next = async |mut following: Following| Ok(following.next().await?.map(|told| (told, following)));
     stream::try_unfold(following, next).boxed()
@@ -59,7 +57,7 @@ impl Following {
                 }
                 State::Begun(events, _) => tokio::select! {
                     item = events.next() => return self.heard(item?).map(Some),
-                    reason = stopped(&self.stop), if !self.is_stopped => self.cancel(reason).await?,
+                    reason = self.stop.cancelled(), if !self.is_stopped => self.cancel(reason).await?,
                 },
                 State::Ended(last, log) => {
                     if let Some(told) = log.next().await? {
@@ -97,10 +95,6 @@ impl Following {
         let goes_on = |stop: Stop| Stop { message: format!("run {} goes on: {}", self.run, stop.message), ..stop };
         cancelled.map(drop).map_err(|error| goes_on(error.into()))
     }
-}
-
-async fn stopped(stop: &Cancellation) -> CancelReason {
-    stop.cancelled().await
 }
 
 /// Hands it in. What came before in its conversation is not told again.
