@@ -14,6 +14,7 @@ mod measure;
 mod parked;
 mod report;
 mod runs;
+mod serve;
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::report::Report;
 /// What to measure. Without a name: everything.
 #[derive(Parser)]
 struct Args {
-    /// creation, runs, events, growth, parked, durability, cold.
+    /// creation, runs, events, growth, parked, durability, cold, serve.
     only: Vec<String>,
     /// How long each rate is measured, in milliseconds.
     #[arg(long, default_value_t = 2_000)]
@@ -37,7 +38,7 @@ struct Args {
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
-    /// The binary to start for `cold`.
+    /// The binary to start for `cold` and `serve`.
     #[arg(long, default_value = "target/release/insula")]
     insula: std::path::PathBuf,
 }
@@ -69,6 +70,9 @@ fn main() -> Result<()> {
     }
     if wanted("cold") {
         cold::measure(&mut report, &args.insula)?;
+    }
+    if wanted("serve") {
+        serve::measure(&mut report, &args.insula, time)?;
     }
     report.finish();
     Ok(())

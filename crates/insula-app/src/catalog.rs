@@ -15,7 +15,7 @@ use crate::{exit::Stop, refund};
 /// # Errors
 /// When they do not fit together, which would be this binary's fault.
 pub(crate) fn agents() -> Result<AgentClassRegistry, Stop> {
-    let own = [echo(), sleep(), count(), refund::class()];
+    let own = [echo(), sleep(), count(), chatty(), refund::class()];
     let all = own.into_iter().chain(spend_report::classes());
     Ok(all.fold(AgentClassRegistry::builder(), |builder, class| builder.register(class)).freeze()?)
 }
@@ -62,7 +62,58 @@ fn sleep() -> AgentClass {
 }
 
 fn count() -> AgentClass {
-    AgentClass::new("count", "1", || kit::tools(3))
-        .describe("Calls the tool \"tally\" three times.")
+    let agent = || {
+        agent_fn(|session, input| async move {
+            let calls = input.as_u64().unwrap_or(3);
+            session.think(format!("calling {calls} tools"));
+            let mut results = Vec::new();
+            for n in 0..calls {
+                results.push(session.call_tool("tally", json!({"n": n})).await?);
+            }
+            Ok(serde_json::Value::Array(results))
+        })
+    };
+    AgentClass::new("count", "1", agent)
+        .describe("Calls the tool \"tally\" so many times, or three.")
+        .input_schema(json!({"type": ["integer", "null"], "minimum": 0, "maximum": 1_000}))
         .needs(insula_registry::Dependency::Tool("tally".to_owned()))
+}
+
+/// What to say, and how fast.
+#[derive(Deserialize)]
+struct Chat {
+    events: u64,
+    #[serde(default)]
+    pause_ms: f64,
+}
+
+fn chatty() -> AgentClass {
+    let agent = || {
+        agent_fn(|session, input| async move {
+            let Chat { events, pause_ms } = serde_json::from_value(input)
+                .map_err(|error| insula_agent::Error::caused("the input says how many events", error))?;
+            // From the beginning, so that a late wake-up does not make the next one late.
+            let mut beat = (pause_ms > 0.0).then(|| tokio::time::interval(Duration::from_secs_f64(pause_ms / 1e3)));
+            for n in 0..events {
+                session.think(format!("thought {n}"));
+                match &mut beat {
+                    Some(beat) => drop(beat.tick().await),
+                    // Without a pause, all of them would be one append.
+                    None => tokio::task::yield_now().await,
+                }
+            }
+            Ok(json!(events))
+        })
+    };
+    AgentClass::new("chatty", "1", agent)
+        .describe("Says so many things, one after each pause: something to watch. Input: {\"events\": 100, \"pause_ms\": 10}.")
+        .input_schema(json!({
+            "type": "object",
+            "required": ["events"],
+            "properties": {
+                "events": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+                "pause_ms": {"type": "number", "minimum": 0, "maximum": 60_000},
+            },
+            "additionalProperties": false,
+        }))
 }

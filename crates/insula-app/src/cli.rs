@@ -3,7 +3,7 @@
 mod archive;
 mod queue;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Submit(SubmitArgs),
     /// Work on the queue, on everybody's runs and schedules, until stopped.
     Work(WorkArgs),
+    /// Serve the API, the socket and the console, and work on the queue, until stopped.
+    Serve(ServeArgs),
     /// Stop a run, or all of a conversation or agent, wherever they are.
     Cancel(CancelArgs),
     /// Questions that the user's runs have asked and nobody has answered.
@@ -137,6 +139,13 @@ pub(crate) struct RunArgs {
     /// Stop the run after this time, 90s or 5m for example.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The address to listen on, as serve.listen.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

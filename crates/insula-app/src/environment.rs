@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 /// What a variable of ours begins with.
 pub(crate) const PREFIX: &str = "INSULA_";
 
+/// Where traces are sent, by the standard that every exporter follows.
+pub(crate) const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
 /// What the environment says, read once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
@@ -12,6 +15,8 @@ pub(crate) struct Environment {
     pub ours: BTreeMap<String, String>,
     /// `NO_COLOR` is set, or the terminal says that it is dumb.
     pub without_colour: bool,
+    /// [`OTLP_ENDPOINT`].
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Environment {
@@ -25,6 +30,7 @@ impl Environment {
                 _ if value.is_empty() => {}
                 "NO_COLOR" => environment.without_colour = true,
                 "TERM" if value == "dumb" => environment.without_colour = true,
+                OTLP_ENDPOINT => environment.otlp_endpoint = Some(value.to_owned()),
                 _ if name.starts_with(PREFIX) => {
                     environment.ours.insert(name.to_owned(), value.to_owned());
                 }

@@ -1,34 +1,54 @@
-//! What the process says of itself: on standard error, above the live view.
+//! What the process says of itself: on standard error, above the live view; and to a collector of traces.
 
 use std::io::{self, Write};
 
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
-
-use crate::{
-    config::{Log, LogFormat},
-    exit::Stop,
-    output::Output,
+use insula_engine::spans;
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt as _, registry::LookupSpan, util::SubscriberInitExt as _,
 };
 
-/// Starts logging.
+use crate::{
+    config::{Log, LogFormat, Settings},
+    exit::Stop,
+    output::Output,
+    telemetry::Telemetry,
+};
+
+/// Starts logging, and sending traces where a collector is configured.
 ///
 /// # Errors
-/// When the filter cannot be read.
-pub(crate) fn start(log: &Log, output: &Output) -> Result<(), Stop> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
+/// When the filter cannot be read, or traces cannot be sent to what is configured.
+pub(crate) fn start(settings: &Settings, output: &Output) -> Result<Telemetry, Stop> {
+    let filter = filter(&settings.log)?;
+    let telemetry = Telemetry::start(settings.otlp.as_deref())?;
+    tracing_subscriber::registry()
+        .with(lines(settings.log.format, output).with_filter(filter))
+        .with(telemetry.layer())
+        .try_init()
+        .map_err(|error| Stop::failed("logging could not be started").because(error))?;
+    Ok(telemetry)
+}
+
+fn filter(log: &Log) -> Result<EnvFilter, Stop> {
+    // Spans are for traces: in front of every line they would be noise. Who wants them there asks for them.
+    EnvFilter::try_new(format!("{}=off,{}", spans::TARGET, log.filter)).map_err(|error| {
         Stop::configuration(format!("log.filter: \"{}\" is no filter", log.filter))
             .because(error)
             .advise("write a level (warn) or targets with levels (warn,insula_engine=debug)")
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Lines(output.clone()))
-        .with_ansi(output.notes.coloured);
-    let started = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-    started.map_err(|error| Stop::failed("logging could not be started").because(error))
+    })
+}
+
+fn lines<S>(format: LogFormat, output: &Output) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lines(output.clone())).with_ansi(output.notes.coloured);
+    match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Pretty => lines.pretty().boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    }
 }
 
 /// Hands whole lines to the output, which knows what else is on the screen.

@@ -24,6 +24,7 @@ mod refund;
 #[cfg(test)]
 mod samples;
 mod table;
+mod telemetry;
 mod view;
 mod wiring;
 mod words;

@@ -3,16 +3,20 @@
 use std::{
     fs::DirBuilder,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use insula_engine::{ExecutionEngineFactory, Limits};
+use insula_engine::{ExecutionEngineFactory, FactoryBuilder, Limits};
 use insula_infra::{Backend, MemoryBackend};
+use insula_registry::AgentClassRegistry;
+use insula_server::Plans;
 use insula_sqlite::{Options, SqliteBackend, Synchronous};
 
 use crate::{
     catalog,
     config::{Settings, Sync},
     exit::{Kind, Stop},
+    telemetry::OpenTelemetry,
 };
 
 /// Where the reports of agents are written.
@@ -27,8 +31,19 @@ pub(crate) fn reports(settings: &Settings) -> PathBuf {
 pub(crate) fn factory(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
     let agents = catalog::agents()?;
     let backend = writable(settings)?;
-    let tools = catalog::tools(&reports(settings));
-    Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+    Ok(builder(settings, agents, backend).build())
+}
+
+/// As [`factory`], with plans of single users.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn with_plans(settings: &Settings) -> Result<(ExecutionEngineFactory, Plans), Stop> {
+    let agents = catalog::agents()?;
+    let backend = writable(settings)?;
+    let plans = Plans::load(Arc::clone(&backend.plans)).await?;
+    let builder = builder(settings, agents, backend).limits_of(plans.limits_of(limits(settings)));
+    Ok((builder.build(), plans))
 }
 
 /// The agents on storage of their own that keeps nothing, for what needs no database.
@@ -37,8 +52,16 @@ pub(crate) fn factory(settings: &Settings) -> Result<ExecutionEngineFactory, Sto
 /// When the agents do not fit together.
 pub(crate) fn without_storage(settings: &Settings) -> Result<ExecutionEngineFactory, Stop> {
     let (agents, backend) = (catalog::agents()?, MemoryBackend::new().into_backend());
+    Ok(builder(settings, agents, backend).build())
+}
+
+fn builder(settings: &Settings, agents: AgentClassRegistry, backend: Backend) -> FactoryBuilder {
     let tools = catalog::tools(&reports(settings));
-    Ok(ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings)).build())
+    let builder = ExecutionEngineFactory::builder(agents, backend).tools(tools).limits(limits(settings));
+    match settings.otlp {
+        Some(_) => builder.traces(Arc::new(OpenTelemetry)),
+        None => builder,
+    }
 }
 
 /// The configured database, for a command that writes: made if there is none.
@@ -96,7 +119,8 @@ pub(crate) fn make_private(folder: &Path) -> Result<(), Stop> {
     })
 }
 
-fn limits(settings: &Settings) -> Limits {
+/// What everybody may have.
+pub(crate) fn limits(settings: &Settings) -> Limits {
     let ours = &settings.limits;
     Limits {
         engines: ours.engines,
@@ -109,6 +133,7 @@ fn limits(settings: &Settings) -> Limits {
         lease: ours.lease,
         retention: ours.retention,
         grace: ours.grace,
+        connections: ours.connections,
         ..Limits::default()
     }
 }

@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     Cancellation, Canceller, Clock, ConnectionId, ContextBuilder, Deadline, Error, IdSource, RequestId, RunId,
-    SessionId, ThreadId, Timestamp, UserScope, audit::AuditView,
+    SessionId, ThreadId, Timestamp, TraceContext, UserScope, audit::AuditView,
 };
 
 /// How many levels of children may stand below the first context.
@@ -30,15 +29,6 @@ pub const RESERVED_KEYS: &[&str] = &[
     "trace_id",
     "span_id",
 ];
-
-/// A W3C trace context, passed on to whatever a run calls.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TraceContext {
-    /// The trace, as 32 hexadecimal digits.
-    pub trace_id: String,
-    /// The span that the context was made in, as 16 hexadecimal digits.
-    pub span_id: String,
-}
 
 type Map = Arc<BTreeMap<String, Value>>;
 
@@ -224,6 +214,14 @@ impl UserExecutionContext {
     pub fn detached(&self) -> Self {
         let mut inner = self.copy();
         (inner.deadline, inner.cancellation) = (None, Cancellation::never());
+        Self(Arc::new(inner))
+    }
+
+    /// The same context in another span of the trace.
+    #[must_use]
+    pub fn traced(&self, trace: TraceContext) -> Self {
+        let mut inner = self.copy();
+        inner.trace = Some(trace);
         Self(Arc::new(inner))
     }
 

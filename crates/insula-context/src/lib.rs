@@ -41,15 +41,17 @@ pub mod id;
 pub mod scope;
 pub mod sql;
 pub mod time;
+pub mod trace;
 
 pub use amounts::{Amounts, Ceiling, Unit};
 pub use audit::AuditView;
 pub use builder::ContextBuilder;
 pub use cancel::{CancelReason, Cancellation, Canceller, Deadline};
 pub use cleanup::Cleanup;
-pub use context::{MAX_DEPTH, TraceContext, UserExecutionContext};
+pub use context::{MAX_DEPTH, UserExecutionContext};
 pub use error::Error;
 pub use id::{ConnectionId, RequestId, RunId, SessionId, TenantId, ThreadId, UserId};
 pub use scope::{ScopeIssuer, UserScope};
 pub use sql::{SqlRow, SqlValue};
 pub use time::{Clock, IdSource, RandomIds, SeededIds, SystemClock, Timestamp};
+pub use trace::TraceContext;

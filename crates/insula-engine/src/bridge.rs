@@ -33,11 +33,25 @@ const COMMANDS: usize = 64;
 /// The far end of a connection.
 #[async_trait]
 pub trait Delivery: Send + 'static {
-    /// Hands over what came next in one thread, in order.
+    /// Hands over what came next in one thread, in order. Waits as long as the far end takes nothing more; meanwhile nothing
+    /// is read.
     ///
     /// # Errors
     /// When the far end is gone. The connection is closed then; the log still has everything.
-    async fn deliver(&mut self, thread: &ThreadId, items: Vec<StreamItem>) -> Result<(), Gone>;
+    async fn deliver(&mut self, batch: Batch) -> Result<(), Gone>;
+}
+
+/// What came next in one thread.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The thread.
+    pub thread: ThreadId,
+    /// At least one item, in order.
+    pub items: Vec<StreamItem>,
+    /// The `seq` of the last event that was read.
+    pub cursor: u64,
+    /// The `seq` of the thread's last event when that was read: how far the reader is behind.
+    pub head: u64,
 }
 
 /// The far end of a connection is gone.
@@ -169,8 +183,6 @@ impl Drop for Connection {
     }
 }
 
-type Batch = (ThreadId, Vec<StreamItem>);
-
 /// Carries events from the log to one far end.
 struct Pump<D> {
     scope: UserScope,
@@ -200,8 +212,8 @@ impl<D: Delivery> Pump<D> {
                     Some(command) => self.obey(command),
                     None => return,
                 },
-                Some((thread, items)) = self.streams.next() => {
-                    if self.far_end.deliver(&thread, items).await.is_err() {
+                Some(batch) = self.streams.next() => {
+                    if self.far_end.deliver(batch).await.is_err() {
                         return;
                     }
                 }
@@ -244,18 +256,16 @@ fn batches(thread: ThreadId, stream: EventStream) -> impl futures::Stream<Item =
     unfold(stream, move |mut stream| {
         let thread = thread.clone();
         async move {
-            let first = loop {
-                match stream.next().await {
-                    Ok(first) => break first?,
+            let items = loop {
+                match stream.batch().await {
+                    Ok(items) => break items?,
                     Err(error) => {
                         tracing::warn!(%thread, %error, "a connection waits for the log");
                         tokio::time::sleep(ASK_AGAIN).await;
                     }
                 }
             };
-            // What could not be read now is read next time: the cursor stands behind `first`.
-            let rest = stream.ready().await.unwrap_or_default();
-            Some(((thread, std::iter::once(first).chain(rest).collect()), stream))
+            Some((Batch { thread, items, cursor: stream.cursor(), head: stream.head() }, stream))
         }
     })
 }

@@ -8,12 +8,13 @@ use insula_infra::{Backend, WorkerId};
 use insula_registry::AgentClassRegistry;
 
 use crate::{
-    AgentThreads, ExecutionEngineFactory, Limits, ToolCatalog, Tools,
+    AgentThreads, ExecutionEngineFactory, Limits, ToolCatalog, Tools, Traces,
     breaker::Breakers,
     engines::EngineTable,
     lanes::Lanes,
     limits::{Ledger, LimitsOf},
     platform::{AuditTrail, Background, Configured, Counters, LiveRuns, Platform},
+    spans::NoTraces,
 };
 
 /// Builds an [`ExecutionEngineFactory`]. What is required was asked for already; the rest has defaults.
@@ -29,6 +30,7 @@ pub struct FactoryBuilder {
     clock: Option<Arc<dyn Clock>>,
     ids: Arc<dyn IdSource>,
     worker: Option<WorkerId>,
+    traces: Arc<dyn Traces>,
 }
 
 impl FactoryBuilder {
@@ -44,6 +46,7 @@ impl FactoryBuilder {
             clock: None,
             ids: Arc::new(RandomIds),
             worker: None,
+            traces: Arc::new(NoTraces),
         }
     }
 
@@ -110,9 +113,15 @@ impl FactoryBuilder {
         self
     }
 
+    /// What joins the engine's spans to traces of other processes. Nothing does otherwise.
+    pub fn traces(mut self, traces: Arc<dyn Traces>) -> Self {
+        self.traces = traces;
+        self
+    }
+
     /// The factory.
     pub fn build(self) -> ExecutionEngineFactory {
-        let Self { registry, backend, tools, services, limits, limits_of, threads, clock, ids, worker } = self;
+        let Self { registry, backend, tools, services, limits, limits_of, threads, clock, ids, worker, traces } = self;
         let (database, cache) = (backend.database.is_some(), backend.cache.is_some());
         let available = Configured { database, cache, services, tools: Arc::clone(&tools) };
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
@@ -126,6 +135,7 @@ impl FactoryBuilder {
             clock,
             worker: worker.unwrap_or_else(|| WorkerId::new(format!("worker-{}", ids.next_id()))),
             ids,
+            traces,
             lanes: Lanes::new(threads),
             live: LiveRuns::default(),
             engines: EngineTable::default(),

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use insula_context::{Canceller, Timestamp, UserExecutionContext};
 use insula_factory::Gate;
 use insula_registry::AgentClass;
+use tracing::Span;
 
 use crate::{
     Usage,
@@ -40,6 +41,8 @@ pub(crate) struct RunCore {
     pub platform: Arc<Platform>,
     pub account: Arc<Account>,
     pub context: UserExecutionContext,
+    /// What a tracer is told of it.
+    pub span: Span,
     pub canceller: Canceller,
     pub class: Arc<AgentClass>,
     pub journal: Journal,
@@ -68,7 +71,7 @@ impl RunCore {
     pub(crate) fn new(
         platform: Arc<Platform>,
         account: Arc<Account>,
-        context: UserExecutionContext,
+        (span, context): (Span, UserExecutionContext),
         canceller: Canceller,
         class: Arc<AgentClass>,
         journal: Journal,
@@ -84,6 +87,7 @@ impl RunCore {
             platform,
             account,
             context,
+            span,
             canceller,
             class,
             journal,

@@ -6,6 +6,7 @@ use insula_agent::{CallSite, Effect, Error, Reconciled, Resources, Tool, ToolCal
 use insula_context::{Amounts, Timestamp};
 use insula_infra::{EventType, NewEvent, RateLimit, Taken};
 use serde_json::{Value, value::RawValue};
+use tracing::{Instrument, Span};
 
 use crate::{
     AuditEntry,
@@ -18,6 +19,7 @@ use crate::{
     reconcile::{self, Verdict},
     redact,
     replay::{Asked, Past},
+    spans,
 };
 
 /// Calls a tool for a run. Nothing is said of a call that was refused; what is said of one that was made comes from a
@@ -133,7 +135,9 @@ async fn carry_out(
     let call = guard.tool_call(&resources);
     guard.charge = Some(Charge::new(cost, call.spent_so_far().clone()));
     let limit = admitted.tool.spec().timeout;
-    let (answer, attempts) = admitted.make(&guard.run, &call, arguments).await;
+    guard.span = spans::execute_tool(&guard.run, &guard.open.tool, &guard.open.id);
+    let made = admitted.make(&guard.run, &call, arguments).instrument(guard.span.clone());
+    let (answer, attempts) = made.await;
     guard.attempts = attempts;
     guard.close(answer, limit)
 }
@@ -191,6 +195,8 @@ struct Guard {
     charge: Option<Charge>,
     attempts: u32,
     said: bool,
+    /// What a tracer is told of it, once it is made.
+    span: Span,
 }
 
 impl Guard {
@@ -221,7 +227,8 @@ impl Guard {
             return Err(Error::Stopped { why: "the run is over".to_owned() });
         }
         run.tool_called();
-        let guard = Self { run: Arc::clone(run), open, effect, charge: None, attempts: 1, said: false };
+        let guard =
+            Self { run: Arc::clone(run), open, effect, charge: None, attempts: 1, said: false, span: Span::none() };
         if effect != Effect::Pure {
             run.durable().await?;
         }
@@ -231,7 +238,7 @@ impl Guard {
     /// The guard of a call that has begun before the worker was lost. The run's journal knows it as open.
     fn take_over(run: &Arc<RunCore>, site: &CallSite, effect: Effect) -> Self {
         let open = run.history.recorded().call(site.index, &site.name, run.platform.clock.now());
-        Self { run: Arc::clone(run), open, effect, charge: None, attempts: 1, said: false }
+        Self { run: Arc::clone(run), open, effect, charge: None, attempts: 1, said: false, span: Span::none() }
     }
 
     fn tool_call(&self, resources: &Arc<dyn Resources>) -> ToolCall {
@@ -275,6 +282,7 @@ impl Guard {
         result: &Result<Value, Error>,
         before: Option<NewEvent>,
     ) -> Result<(), Error> {
+        spans::answered(&self.span, status, result.as_ref().err());
         let shown = result.as_ref().ok().map(|r| events::show("the result", r)).transpose().map_err(unspeakable)?;
         let error = result.as_ref().err().map(|e| redact::message(&e.to_string()));
         // A resumed run is told the same kind of failure.
@@ -326,6 +334,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.said {
+            spans::answered(&self.span, ToolStatus::Aborted, None);
             let now = self.run.platform.clock.now();
             let settled = self.settle(0, now);
             let ended = Ended { spent: settled.reported, ..Ended::stopped(ToolStatus::Aborted) };

@@ -13,6 +13,7 @@ use insula_factory::{AgentInstance, BoundResources, Gate};
 use insula_infra::{Error as InfraError, EventType, FailReason};
 use insula_registry::AgentClass;
 use serde_json::Value;
+use tracing::Instrument;
 
 use self::{leaving::Way, turn::Turn};
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     machine::{Command, Ending, Happened, Phase},
     origin::{Opened, Origin, open_journal},
     platform::{Leaves, Platform},
+    spans,
     waits::{Parked, Waits},
 };
 
@@ -63,7 +65,9 @@ pub(crate) async fn run(job: Job) -> Result<Driven, Error> {
 /// Enters a run now; the future runs it to its end. Apart from [`run`] because a future that holds the job as well as what
 /// is made of it is half as large again, for as long as the run lives.
 pub(crate) fn start(job: Job) -> Result<impl Future<Output = Result<Driven, Error>> + Send, Error> {
-    Ok(Driver::admit(job)?.drive())
+    let driver = Driver::admit(job)?;
+    let span = driver.run.span.clone();
+    Ok(driver.drive().instrument(span))
 }
 
 /// Runs another agent as a child of a run.
@@ -117,6 +121,7 @@ impl Driver {
     fn admit(job: Job) -> Result<Self, Error> {
         let Job { platform, account, context, class, instance, input, origin, report } = job;
         let run_time = account.run_time(&class);
+        let context = spans::joined(&*platform.traces, context, &origin);
         let asked = context.deadline();
         let (context, canceller) = context.narrow(Some(Deadline::after(run_time)));
         let deadline = context.deadline().unwrap_or_else(|| Deadline::after(run_time));
@@ -144,13 +149,14 @@ impl Driver {
             Origin::Child(parent) => (Turn::Parents, Some(Arc::clone(parent))),
         };
         let meter = budget::open(&class, &origin);
+        let spanned = spans::invoke_agent(&*platform.traces, context.clone(), &class, &origin);
         let Opened { journal, before, history, due } =
             open_journal(&platform, &context, &class, &shown, asked, origin, now);
         entered.keep();
         let run = RunCore::new(
             platform,
             account,
-            context,
+            spanned,
             canceller,
             class,
             journal,
@@ -298,7 +304,8 @@ impl Driver {
         let resources = Arc::new(bound.behind(Arc::clone(&run) as Arc<dyn Gate>));
         let session = Session::new(Arc::new(RunHost::new(Arc::clone(&run), resources, instance.marker())));
         let input = self.input.take().unwrap_or_default();
-        self.agent = Some(run.platform.lanes.spawn(poll_agent(Arc::clone(&run), instance, session, input)));
+        let polled = poll_agent(Arc::clone(&run), instance, session, input).instrument(run.span.clone());
+        self.agent = Some(run.platform.lanes.spawn(polled));
     }
 
     fn say_started(&mut self, marker: InstanceMarker) {

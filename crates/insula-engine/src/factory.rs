@@ -5,17 +5,18 @@ use std::{
     time::Duration,
 };
 
-use insula_context::{CancelReason, Deadline, RunId, ThreadId, UserExecutionContext, UserScope};
+use insula_context::{CancelReason, Clock, Deadline, IdSource, RunId, ThreadId, UserExecutionContext, UserScope};
 use insula_factory::{AgentInstanceFactory, IsolationReport};
 use insula_infra::{
     AnswerRequest, Backend, CancelRequest, ComponentHealth, OpenQuestion, Page, PageRequest, PayloadHash, RawJson,
-    RunFilter, RunRecord,
+    RunFilter, RunRecord, WorkerId,
 };
 use insula_registry::AgentClassRegistry;
 use serde_json::Value;
 
 use crate::{
-    AnswerTo, Error, EventStream, FactoryBuilder, Metrics, RunRequest, UserExecutionEngine, WebSocketBridge,
+    AnswerTo, Error, EventStream, FactoryBuilder, Limits, Metrics, RunRequest, Traces, UserExecutionEngine,
+    WebSocketBridge,
     background, engine::EngineCore, events, inbox, platform::Platform, submission,
 };
 
@@ -190,9 +191,34 @@ impl ExecutionEngineFactory {
         self.platform.instances.registry()
     }
 
+    /// What joins spans to traces of other processes, for whoever has spans beside the engine's.
+    pub fn traces(&self) -> &Arc<dyn Traces> {
+        &self.platform.traces
+    }
+
     /// The storage that was injected.
     pub fn backend(&self) -> &Backend {
         &self.platform.backend
+    }
+
+    /// Where the date comes from.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.platform.clock
+    }
+
+    /// Where ids come from.
+    pub fn ids(&self) -> &dyn IdSource {
+        &*self.platform.ids
+    }
+
+    /// What everybody may have who has no limits of their own.
+    pub fn limits(&self) -> &Limits {
+        self.platform.limits()
+    }
+
+    /// The name of this process among those that work on the same runs.
+    pub fn worker(&self) -> &WorkerId {
+        &self.platform.worker
     }
 
     /// What the process holds now and has done so far.

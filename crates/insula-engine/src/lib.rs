@@ -33,7 +33,8 @@
 //! `journal` (how it gets into the log), `replay`, `history` and `resume` (how a run goes on after its worker was lost), `host` and `dispatcher` (what an agent's calls become), `limits`, `lanes` (the
 //! threads that poll agents), `stream` (readers), [`bridge`] (connections), [`pipeline`], `submission` (the way into the
 //! queue), [`schedules`] (the calendar), `inbox` (questions and answers), `background`, `archive` (a run as a file), `rerun` (a
-//! run executed again against its record), `keeping` (retries, forks, deletion).
+//! run executed again against its record), `keeping` (retries, forks, deletion), [`spans`] (what a
+//! tracer is told).
 
 mod afterwards;
 mod agent_task;
@@ -76,6 +77,7 @@ mod rerun;
 mod resume;
 mod retry;
 pub mod schedules;
+pub mod spans;
 mod stream;
 mod submission;
 mod tool_dispatcher;
@@ -85,13 +87,14 @@ mod waiting;
 mod waits;
 
 pub use archive::{Archive, Export, Imported, Part};
-pub use bridge::{Connection, Delivery, Gone, WebSocketBridge};
+pub use bridge::{Batch, Connection, Delivery, Gone, WebSocketBridge};
 pub use builder::FactoryBuilder;
 pub use engine::{EngineStats, UserExecutionEngine};
 pub use error::Error;
 pub use events::Usage;
 pub use factory::ExecutionEngineFactory;
 pub use inbox::AnswerTo;
+pub use insula_factory::Error as FactoryError;
 pub use insula_infra::{Backend, MemoryBackend, ThreadPolicy};
 pub use lanes::AgentThreads;
 pub use limits::Limits;
@@ -104,6 +107,7 @@ pub use redact::{SECRET_KEYS, SECRET_WORDS};
 pub use request::RunRequest;
 pub use rerun::{Difference, Replay};
 pub use schedules::{Missed, Schedule, Scheduled};
+pub use spans::Traces;
 pub use stream::{EventStream, StreamItem};
 pub use tool_dispatcher::ToolDispatcher;
 pub use tools::{ToolCatalog, Tools};

@@ -24,6 +24,9 @@ pub(crate) struct RunOptions {
     pub data: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub audit: BTreeMap<String, Value>,
+    /// The trace that it is part of, as a `traceparent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// What the run may spend, where that was asked for or is what its parent had left.
     #[serde(skip_serializing_if = "Ceiling::is_open")]
     pub budget: Ceiling,
@@ -42,6 +45,7 @@ impl RunOptions {
             session: context.session().map(ToString::to_string),
             data: context.data().clone(),
             audit: context.audit().clone(),
+            trace: context.trace().map(ToString::to_string),
             budget: Ceiling::default(),
         }
     }
@@ -69,6 +73,10 @@ impl RunOptions {
     pub(crate) fn apply(self, mut context: ContextBuilder) -> Result<ContextBuilder, Error> {
         if let Some(session) = self.session {
             context = context.session(SessionId::new(session)?);
+        }
+        // One that cannot be read is none.
+        if let Some(trace) = self.trace.and_then(|trace| trace.parse().ok()) {
+            context = context.trace(trace);
         }
         let with_data = self.data.into_iter().fold(context, |context, (key, value)| context.data(key, value));
         let with_audit = self.audit.into_iter().fold(with_data, |context, (key, value)| context.audit(key, value));

@@ -21,7 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    Error, Limits, ToolCatalog, breaker::Breakers, engines::EngineTable, lanes::Lanes, limits::Ledger, waits::Waits,
+    Error, Limits, ToolCatalog, Traces, breaker::Breakers, engines::EngineTable, lanes::Lanes, limits::Ledger,
+    waits::Waits,
 };
 
 pub(crate) struct Platform {
@@ -32,6 +33,7 @@ pub(crate) struct Platform {
     pub ledger: Arc<Ledger>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
+    pub traces: Arc<dyn Traces>,
     pub worker: WorkerId,
     pub lanes: Lanes,
     pub live: LiveRuns,

@@ -1,9 +1,9 @@
 //! What is asked for when a run is handed to the queue.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use insula_context::{Ceiling, RunId, ThreadId, Timestamp};
-use insula_infra::ThreadPolicy;
+use insula_context::{Ceiling, RunId, ThreadId, Timestamp, TraceContext};
+use insula_infra::{RawJson, ThreadPolicy};
 use serde_json::Value;
 
 /// A run that is handed to the queue.
@@ -18,7 +18,7 @@ use serde_json::Value;
 ///     .policy(ThreadPolicy::Interrupt)
 ///     .idempotency_key("digest-2026-03-01");
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RunRequest {
     pub(crate) agent: String,
     pub(crate) input: Value,
@@ -30,6 +30,9 @@ pub struct RunRequest {
     pub(crate) policy: ThreadPolicy,
     pub(crate) priority: i16,
     pub(crate) begin: Begin,
+    pub(crate) webhook: Option<RawJson>,
+    pub(crate) audit: BTreeMap<String, Value>,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// When a run may begin.
@@ -54,9 +57,30 @@ impl Begin {
 impl RunRequest {
     /// A run of an agent class, in a thread of its own.
     pub fn new(agent: impl Into<String>, input: Value) -> Self {
-        let (thread, run, timeout, idempotency_key, budget, policy, priority) = Default::default();
-        let begin = Begin::AtOnce;
-        Self { agent: agent.into(), input, thread, run, timeout, idempotency_key, budget, policy, priority, begin }
+        let (thread, run, timeout, idempotency_key, budget, policy, priority, webhook) = Default::default();
+        let (begin, audit, trace) = (Begin::AtOnce, BTreeMap::new(), None);
+        Self {
+            agent: agent.into(),
+            input,
+            thread,
+            run,
+            timeout,
+            idempotency_key,
+            budget,
+            policy,
+            priority,
+            begin,
+            webhook,
+            audit,
+            trace,
+        }
+    }
+
+    /// Adds one entry to the audit map of the run's context.
+    #[must_use]
+    pub fn audit(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.audit.insert(key.into(), value.into());
+        self
     }
 
     /// In this conversation.
@@ -120,5 +144,32 @@ impl RunRequest {
     pub fn at(mut self, time: Timestamp) -> Self {
         self.begin = Begin::At(time);
         self
+    }
+
+    /// As a part of this trace. It is part of the one that it is submitted in otherwise, where that is recorded.
+    #[must_use]
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// Who is to be told of its end, in the words of whoever [delivers](insula_infra::Webhooks).
+    #[must_use]
+    pub fn webhook(mut self, target: RawJson) -> Self {
+        self.webhook = Some(target);
+        self
+    }
+}
+
+/// Neither the input nor the webhook, which holds a secret.
+impl fmt::Debug for RunRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunRequest")
+            .field("agent", &self.agent)
+            .field("thread", &self.thread)
+            .field("run", &self.run)
+            .field("policy", &self.policy)
+            .field("begin", &self.begin)
+            .finish_non_exhaustive()
     }
 }

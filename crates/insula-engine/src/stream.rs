@@ -36,6 +36,8 @@ pub struct EventStream {
     thread: ThreadId,
     only: Option<RunId>,
     cursor: u64,
+    /// The `seq` of the thread's last event as of the last page.
+    head: u64,
     read: VecDeque<Event>,
     /// The run was forgotten before its end was read.
     forgotten: bool,
@@ -54,6 +56,7 @@ impl EventStream {
             thread: thread.clone(),
             only: None,
             cursor: after,
+            head: after,
             read: VecDeque::new(),
             forgotten: false,
             ended: false,
@@ -77,6 +80,11 @@ impl EventStream {
         self.cursor
     }
 
+    /// The `seq` of the thread's last event when it was read last: how far this reader is behind.
+    pub fn head(&self) -> u64 {
+        self.head.max(self.cursor)
+    }
+
     /// The next item; `None` after a run's terminal event. Waits as long as there is none. Cancellation safe.
     ///
     /// # Errors
@@ -97,6 +105,16 @@ impl EventStream {
             // Both ways out are the same: look again.
             let _ = tokio::time::timeout(LOOK_AGAIN, self.watch.changed()).await;
         }
+    }
+
+    /// What comes next, as much of it as was read at once: at least one item; `None` after a run's terminal event. Waits as
+    /// long as there is nothing. Cancellation safe.
+    ///
+    /// # Errors
+    /// As [`EventStream::next`].
+    pub async fn batch(&mut self) -> Result<Option<Vec<StreamItem>>, Error> {
+        let Some(first) = self.next().await? else { return Ok(None) };
+        Ok(Some(std::iter::once(first).chain(std::iter::from_fn(|| self.next_read())).collect()))
     }
 
     /// Reads what is there, without waiting for more: up to one page.
@@ -135,10 +153,18 @@ impl EventStream {
         None
     }
 
+    async fn read_page(&mut self) -> Result<(), Error> {
+        let page: Option<EventPage> = self.log.thread_events(&self.scope, &self.thread, self.cursor, PAGE).await?;
+        if let Some(page) = page {
+            self.head = page.head;
+            self.read.extend(page.events);
+        }
+        Ok(())
+    }
+
     /// Reads the next page. Says whether something came, and whether a run that is over has no more.
     async fn look(&mut self) -> Result<(bool, bool), Error> {
-        let page: Option<EventPage> = self.log.thread_events(&self.scope, &self.thread, self.cursor, PAGE).await?;
-        self.read.extend(page.into_iter().flat_map(|page| page.events));
+        self.read_page().await?;
         if !self.read.is_empty() {
             return Ok((true, false));
         }
@@ -148,8 +174,7 @@ impl EventStream {
             return Ok((false, false));
         }
         // Ended, but perhaps between the two looks.
-        let page = self.log.thread_events(&self.scope, &self.thread, self.cursor, PAGE).await?;
-        self.read.extend(page.into_iter().flat_map(|page| page.events));
+        self.read_page().await?;
         let nothing = self.read.is_empty();
         self.forgotten = nothing && record.is_none();
         Ok((!nothing || self.forgotten, nothing))

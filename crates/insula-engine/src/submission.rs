@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use insula_context::{RunId, ThreadId, UserScope};
 use insula_infra::{NewRun, RunHeader, Submitted};
+use tracing::Span;
 
 use crate::{Error, RunRequest, events, options::RunOptions, platform::Platform};
 
@@ -36,6 +37,9 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         parent: None,
         agent: Arc::clone(class.name()),
     });
+    let trace = platform.traces.context_of(&Span::current()).or(request.trace).map(|trace| trace.to_string());
+    let (budget, audit) = (request.budget, request.audit);
+    let options = RunOptions { budget, audit, trace, ..RunOptions::default() };
     let (input, payload) = events::show("the input", &request.input)?.stored();
     Ok(NewRun {
         payload,
@@ -46,7 +50,8 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
         priority: request.priority,
         weight: limits.weight,
         most_queued: Some(limits.queued),
-        options: RunOptions { budget: request.budget, ..RunOptions::default() }.stored(),
+        webhook: request.webhook,
+        options: options.stored(),
         ..NewRun::new(header, Arc::clone(class.version()), input, now)
     })
 }

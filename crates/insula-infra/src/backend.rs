@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AuditLog, Budgets, Census, DatabaseSessionManager, EventLog, HealthCheck, Inbox, KeyStore, Quota, RedisManager,
-    RunQueue, RunStore, ScheduleStore, Signals, StateStore, UsageStore, Webhooks,
+    AuditLog, Budgets, Census, DatabaseSessionManager, EventLog, HealthCheck, Inbox, KeyStore, PlanStore, Quota,
+    RedisManager, RunQueue, RunStore, ScheduleStore, Signals, StateStore, UsageStore, Webhooks,
 };
 
 /// The ports that an engine needs, and those that it can do without. Cheap to clone.
@@ -32,6 +32,8 @@ pub struct Backend {
     pub usage: Arc<dyn UsageStore>,
     /// Keys of all users; for whoever authenticates.
     pub keys: Arc<dyn KeyStore>,
+    /// What single users may have; for whoever admits them.
+    pub plans: Arc<dyn PlanStore>,
     /// Who was let in, and who was refused.
     pub audit: Arc<dyn AuditLog>,
     /// Who is to be told of the ends of runs.

@@ -120,3 +120,19 @@ async fn an_ignored_limit_of_an_owner_is_found() {
     let found = broken_in("fairness", mutants::ignores_what_an_owner_holds).await;
     assert!(found.contains("passes_over_an_owner_of_whom_enough_is_held"), "{found:?}");
 }
+
+#[tokio::test]
+async fn a_call_that_is_given_to_two_is_found() {
+    let found = broken_in("webhooks", mutants::gives_a_call_to_two).await;
+    for name in ["gives_a_call_to_one_until_its_time_is_over", "gives_a_call_once_under_concurrency"] {
+        assert!(found.contains(name), "{name} is missing in {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_of_which_nobody_is_told_is_found() {
+    let found = broken_in("webhooks", mutants::forgets_who_is_to_be_told).await;
+    for name in ["a_call_is_due_with_the_end_of_its_run", "a_call_is_due_when_its_run_ends_in_its_first_write"] {
+        assert!(found.contains(name), "{name} is missing in {found:?}");
+    }
+}

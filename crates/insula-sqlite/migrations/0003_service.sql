@@ -66,3 +66,11 @@ CREATE TABLE usage (
 -- Runs that sleep are counted by what they wait for.
 DROP INDEX runs_asleep;
 CREATE INDEX runs_asleep ON runs (due_at, status) WHERE place = 2;
+
+-- What single users may have. They outlive what the user has here.
+CREATE TABLE plans (
+    tenant_id TEXT NOT NULL,
+    user_id   TEXT NOT NULL,
+    plan      TEXT NOT NULL, -- JSON
+    PRIMARY KEY (tenant_id, user_id)
+) STRICT, WITHOUT ROWID;

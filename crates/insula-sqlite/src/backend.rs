@@ -184,6 +184,7 @@ impl SqliteBackend {
             quota: Arc::clone(&self.store) as _,
             usage: Arc::clone(&self.store) as _,
             keys: Arc::clone(&self.store) as _,
+            plans: Arc::clone(&self.store) as _,
             audit: Arc::clone(&self.store) as _,
             webhooks: Arc::clone(&self.store) as _,
             census: Arc::clone(&self.store) as _,

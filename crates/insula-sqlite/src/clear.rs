@@ -173,7 +173,7 @@ impl Run {
 }
 
 /// Removes some of what is left of an owner without threads, and says whether nothing is left.
-pub(crate) fn rest_of(tx: &Tx<'_>, owner: i64) -> rusqlite::Result<bool> {
+pub(crate) fn rest_of(tx: &mut Tx<'_>, owner: i64) -> rusqlite::Result<bool> {
     const MANY: [&str; 2] = [
         "DELETE FROM state WHERE owner_no = ?1 AND (space, holder, name) IN
             (SELECT space, holder, name FROM state WHERE owner_no = ?1 LIMIT ?2)",

@@ -56,6 +56,7 @@ mod migrations;
 mod news;
 mod pages;
 mod payloads;
+mod plans;
 mod pool;
 mod questions;
 mod queue;

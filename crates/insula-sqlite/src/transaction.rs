@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use insula_context::UserScope;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
-use crate::error::File;
+use crate::{error::File, usage::Sums};
 
 /// Owners whose numbers are remembered. Beyond it they are looked up again.
 const OWNERS: usize = 10_000;
@@ -19,6 +19,7 @@ pub(crate) struct Memory {
     next: Option<Numbers>,
     /// The owner who was served last by a claim, and with how many runs in this turn.
     pub(crate) turn: (i64, i64),
+    pub(crate) usage: Sums,
 }
 
 impl Memory {
@@ -26,6 +27,7 @@ impl Memory {
     pub(crate) fn forget(&mut self) {
         self.owners.clear();
         self.next = None;
+        self.usage.clear();
     }
 }
 
@@ -77,8 +79,6 @@ pub(crate) struct Tx<'c> {
     pub(crate) leave_run: CachedStatement<'c>,
     pub(crate) insert_chunk: CachedStatement<'c>,
     pub(crate) ring: CachedStatement<'c>,
-    pub(crate) find_usage: CachedStatement<'c>,
-    pub(crate) keep_usage: CachedStatement<'c>,
     update_owner: CachedStatement<'c>,
     next: Numbers,
 }
@@ -117,7 +117,7 @@ impl Memory {
 
 impl<'c> Tx<'c> {
     pub(crate) fn new(connection: &'c Connection, file: &'c File, memory: &'c mut Memory) -> rusqlite::Result<Self> {
-        use crate::{append, rows, usage, webhooks};
+        use crate::{append, rows, webhooks};
         let next = memory.refresh(connection)?;
         Ok(Self {
             connection,
@@ -132,8 +132,6 @@ impl<'c> Tx<'c> {
             leave_run: connection.prepare_cached(append::LEAVE_RUN)?,
             insert_chunk: connection.prepare_cached(append::INSERT_CHUNK)?,
             ring: connection.prepare_cached(webhooks::RING)?,
-            find_usage: connection.prepare_cached(usage::FIND)?,
-            keep_usage: connection.prepare_cached(usage::KEEP)?,
             update_owner: connection.prepare_cached(UPDATE_OWNER)?,
             next,
         })

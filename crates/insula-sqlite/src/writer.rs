@@ -20,6 +20,7 @@ use crate::{
     error::{self, File, Stop},
     inbox::Inbox,
     transaction::{Memory, Tx},
+    usage,
 };
 
 /// Pieces of work in one transaction at most.
@@ -200,6 +201,7 @@ fn transact(
     for job in group {
         job.run(&mut tx)?;
     }
+    usage::write(&mut tx)?;
     drop(tx);
     connection.prepare_cached("COMMIT")?.raw_execute()?;
     Ok(())

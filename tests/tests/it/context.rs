@@ -272,8 +272,11 @@ fn ctx_10_a_guard_that_fails_is_named_and_does_not_stop_the_rest() {
 
 #[test]
 fn ctx_13_the_audit_view_says_who_and_where_and_holds_no_content() {
-    let trace =
-        TraceContext { trace_id: "0af7651916cd43dd8448eb211c80319c".into(), span_id: "b7ad6b7169203331".into() };
+    let trace = TraceContext {
+        trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+        span_id: "b7ad6b7169203331".into(),
+        sampled: true,
+    };
     let context = UserExecutionContext::builder(user("ada"), ThreadId::new("t").unwrap(), RunId::new("r").unwrap())
         .session(SessionId::new("login-7").unwrap())
         .request(RequestId::new("req-1").unwrap())

@@ -13,6 +13,7 @@ mod migrate;
 mod run;
 mod runs;
 mod schedule;
+mod serve;
 mod submit;
 mod tail;
 mod work;
@@ -65,7 +66,7 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         (Err(stop), Command::Doctor) => return doctor::without_settings(&stop, output),
         (Err(stop), _) => return Err(stop),
     };
-    logging::start(&settings.log, output)?;
+    let _sends_until_the_end = logging::start(&settings, output)?;
     let desk = Desk { output, settings };
     match cli.command {
         Command::Demo(args) => Box::pin(demo::demo(&desk, args)).await,
@@ -81,6 +82,7 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         Command::Threads(args) => keeping::threads(&desk, args).await,
         Command::Delete(command) => keeping::delete(&desk, command).await,
         Command::Submit(args) => submit::submit(&desk, args).await,
+        Command::Serve(args) => Box::pin(serve::serve(&desk, args)).await,
         Command::Work(args) => work::work(&desk, args).await,
         Command::Cancel(args) => cancel::cancel(&desk, args).await,
         Command::Inbox(args) => inbox::inbox(&desk, args).await,

@@ -10,7 +10,7 @@ use config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
 use super::keys;
 use crate::{
     cli::SettingFlags,
-    environment::{Environment, PREFIX},
+    environment::{Environment, OTLP_ENDPOINT, PREFIX},
     exit::Stop,
 };
 
@@ -88,6 +88,10 @@ impl Layer {
 
     pub(super) fn environment(environment: &Environment) -> Result<Self, Stop> {
         let mut layer = Self::default();
+        // First, so that a variable of ours wins.
+        if let Some(endpoint) = &environment.otlp_endpoint {
+            layer.add("otlp.endpoint", format!("environment {OTLP_ENDPOINT}"), endpoint.as_str());
+        }
         for (variable, value) in environment.ours.iter().filter(|(name, _)| *name != CONFIG_VARIABLE) {
             let key = keys::KEYS.iter().find(|key| key.variable() == *variable);
             let key = key.ok_or_else(|| {

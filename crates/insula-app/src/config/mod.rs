@@ -4,6 +4,7 @@
 mod keys;
 mod layer;
 mod read;
+mod serve;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,6 +18,7 @@ use crate::{
 };
 use layer::Layer;
 use read::Values;
+pub(crate) use serve::Serve;
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone)]
@@ -29,7 +31,10 @@ pub(crate) struct Settings {
     pub server: Option<Server>,
     pub sync: Sync,
     pub log: Log,
+    /// The collector of traces; none are sent when absent.
+    pub otlp: Option<String>,
     pub limits: Limits,
+    pub serve: Serve,
     /// Every setting with its origin, in the order of the documentation.
     pub origins: Vec<Setting>,
 }
@@ -85,6 +90,7 @@ pub(crate) struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     Text,
+    Pretty,
     Json,
 }
 
@@ -102,6 +108,7 @@ pub(crate) struct Limits {
     /// For ever when absent.
     pub retention: Option<Duration>,
     pub grace: Duration,
+    pub connections: usize,
 }
 
 /// One setting as `insula config` shows it.

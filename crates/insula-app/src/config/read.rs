@@ -32,14 +32,14 @@ impl Values {
         Ok(Self { values, folder })
     }
 
-    fn read<T>(&self, key: &str, into: impl FnOnce(Value) -> Result<T, ConfigError>) -> Result<T, Stop> {
+    pub(super) fn read<T>(&self, key: &str, into: impl FnOnce(Value) -> Result<T, ConfigError>) -> Result<T, Stop> {
         let value = self.values.get(key).cloned().unwrap_or_else(|| Value::new(None, ValueKind::Nil));
         let origin = origin(&value);
         // Without its origin, which the error would repeat.
         into(Value::new(None, value.kind)).map_err(|error| Stop::configuration(format!("{origin}: {key}: {error}")))
     }
 
-    fn text(&self, key: &str) -> Result<String, Stop> {
+    pub(super) fn text(&self, key: &str) -> Result<String, Stop> {
         let text = self.read(key, Value::into_string)?;
         self.check(key, !text.trim().is_empty(), "it is blank")?;
         Ok(text)
@@ -50,11 +50,11 @@ impl Values {
     }
 
     /// A path; a relative one in the file is meant from the file's folder.
-    fn path(&self, key: &str) -> Result<PathBuf, Stop> {
+    pub(super) fn path(&self, key: &str) -> Result<PathBuf, Stop> {
         Ok(self.below(key, PathBuf::from(self.text(key)?)))
     }
 
-    fn below(&self, key: &str, path: PathBuf) -> PathBuf {
+    pub(super) fn below(&self, key: &str, path: PathBuf) -> PathBuf {
         let from = self.values.get(key).map(origin).unwrap_or_default();
         match &self.folder {
             Some((file, folder)) if *file == from && folder != Path::new("") => folder.join(path),
@@ -62,13 +62,13 @@ impl Values {
         }
     }
 
-    fn count(&self, key: &str) -> Result<usize, Stop> {
+    pub(super) fn count(&self, key: &str) -> Result<usize, Stop> {
         let count = self.read(key, Value::into_uint)?;
         self.check(key, count > 0, "at least 1 is needed")?;
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    fn duration(&self, key: &str) -> Result<Duration, Stop> {
+    pub(super) fn duration(&self, key: &str) -> Result<Duration, Stop> {
         let text = self.text(key)?;
         let problem = format!("\"{text}\" is no duration: write 500ms, 90s, 5m or 1h");
         let duration = humantime::parse_duration(&text).unwrap_or_default();
@@ -80,13 +80,27 @@ impl Values {
         if self.text(key)? == "never" { Ok(None) } else { self.duration(key).map(Some) }
     }
 
-    fn choice<T: Copy>(&self, key: &str, choices: [(&str, T); 2]) -> Result<T, Stop> {
+    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, Stop> {
         let text = self.text(key)?;
-        let [(first, _), (second, _)] = choices;
         let chosen = choices.iter().find(|(word, _)| *word == text).map(|(_, chosen)| *chosen);
         self.read(key, |_| {
-            chosen.ok_or_else(|| ConfigError::Message(format!("\"{text}\" is neither \"{first}\" nor \"{second}\"")))
+            let words = || choices.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" nor ");
+            chosen.ok_or_else(|| ConfigError::Message(format!("\"{text}\" is neither {}", words())))
         })
+    }
+
+    fn address_or_off(&self, key: &str) -> Result<Option<String>, Stop> {
+        let text = self.text(key)?;
+        if text == "off" {
+            return Ok(None);
+        }
+        let is_address = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+        self.check(
+            key,
+            is_address,
+            &format!("\"{text}\" is neither \"off\" nor an address like http://localhost:4318"),
+        )?;
+        Ok(Some(text))
     }
 
     fn setting(&self, key: &Key, settings: &Settings) -> Setting {
@@ -95,6 +109,11 @@ impl Values {
             "data_dir" => settings.data_dir.display().to_string(),
             "database" => settings.database.display().to_string(),
             "key" => shown_key(value),
+            // A list, from a file.
+            _ if value.is_some_and(|value| matches!(value.kind, ValueKind::Array(_))) => {
+                let items = value.and_then(|value| value.clone().into_array().ok()).unwrap_or_default();
+                items.into_iter().filter_map(|item| item.into_string().ok()).collect::<Vec<_>>().join(", ")
+            }
             _ => value.and_then(|value| value.clone().into_string().ok()).unwrap_or_default(),
         };
         let origin = value.map_or_else(|| "default, in data_dir".to_owned(), origin);
@@ -127,12 +146,17 @@ pub(super) fn settings(values: &Values) -> Result<Settings, Stop> {
         tenant: values.text("tenant")?,
         user: values.text("user")?,
         server: server(values)?,
-        sync: values.choice("sync", [("full", Sync::Full), ("normal", Sync::Normal)])?,
+        sync: values.choice("sync", &[("full", Sync::Full), ("normal", Sync::Normal)])?,
         log: Log {
             filter: values.text("log.filter")?,
-            format: values.choice("log.format", [("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+            format: values.choice(
+                "log.format",
+                &[("text", LogFormat::Text), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)],
+            )?,
         },
+        otlp: values.address_or_off("otlp.endpoint")?,
         limits: limits(values)?,
+        serve: super::serve::serve(values)?,
         origins: Vec::new(),
     };
     settings.origins = KEYS.iter().map(|key| values.setting(key, &settings)).collect();
@@ -170,5 +194,6 @@ fn limits(values: &Values) -> Result<Limits, Stop> {
         lease: values.duration("limits.lease")?,
         retention: values.duration_or_never("limits.retention")?,
         grace: values.duration("limits.grace")?,
+        connections: values.count("limits.connections")?,
     })
 }

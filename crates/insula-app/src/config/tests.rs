@@ -18,7 +18,7 @@ fn flags(set: &[&str]) -> SettingFlags {
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
     let ours = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Environment { ours, without_colour: false }
+    Environment { ours, ..Environment::default() }
 }
 
 fn load(file: &str, variables: &[(&str, &str)], set: &[&str]) -> Result<Settings, Stop> {
@@ -48,6 +48,18 @@ fn later_sources_win_and_each_value_says_where_it_came_from() {
 }
 
 #[test]
+fn a_collector_is_named_by_the_standard_variable_unless_ours_names_another() {
+    let standard = || Environment { otlp_endpoint: Some("http://standard:4318".into()), ..environment(&[]) };
+    let settings = Settings::load(&flags(&[]), &standard()).expect("valid");
+    assert_eq!(settings.otlp.as_deref(), Some("http://standard:4318"));
+    assert_eq!(origin(&settings, "otlp.endpoint"), "environment OTEL_EXPORTER_OTLP_ENDPOINT");
+    let ours = environment(&[("INSULA_OTLP_ENDPOINT", "off")]).ours;
+    let settings = Settings::load(&flags(&[]), &Environment { ours, ..standard() }).expect("valid");
+    assert_eq!(settings.otlp, None);
+    assert_eq!(load("", &[], &[]).expect("valid").otlp, None);
+}
+
+#[test]
 fn a_relative_path_in_the_file_is_meant_from_its_folder() {
     let settings = load("data_dir = \"store\"\n", &[], &[]).expect("valid");
     assert!(settings.data_dir.is_absolute() && settings.data_dir.ends_with("store"));
@@ -65,6 +77,11 @@ fn what_is_wrong_is_named_with_its_source_and_key() {
         (load("", &[("INSULA_LIMITS_RUNNING", "many")], &[]), "environment INSULA_LIMITS_RUNNING: limits.running: "),
         (load("", &[], &["limits.running=0"]), "flag --set: limits.running: at least 1 is needed"),
         (load("sync = \"fast\"\n", &[], &[]), "insula.toml: sync: \"fast\" is neither \"full\" nor \"normal\""),
+        (
+            load("log.format = \"xml\"\n", &[], &[]),
+            "log.format: \"xml\" is neither \"text\" nor \"pretty\" nor \"json\"",
+        ),
+        (load("", &[], &["otlp.endpoint=localhost"]), "otlp.endpoint: \"localhost\" is neither \"off\" nor an address"),
         (load("", &[], &["limits.grace=soon"]), "flag --set: limits.grace: \"soon\" is no duration"),
         (load("user = [\n", &[], &[]), "insula.toml: it is not valid TOML"),
         (load("", &[], &["nobody=1"]), "--set: unknown key \"nobody\""),

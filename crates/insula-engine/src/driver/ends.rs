@@ -10,7 +10,7 @@ use crate::{
     Error, Outcome, dispatcher,
     ending::terminal,
     machine::{Command, Ending, Happened},
-    undo,
+    spans, undo,
 };
 
 impl Driver {
@@ -67,6 +67,7 @@ impl Driver {
     /// Counts the end and tells whoever wants to know.
     pub(super) fn tell(&mut self, ending: Ending) -> Outcome {
         let run = &self.run;
+        spans::ended(&run.span, &ending);
         let counters = &run.platform.counters;
         let counter = match ending {
             Ending::Completed(_) => &counters.runs_completed,

@@ -14,7 +14,7 @@ use crate::{
     core::RunCore,
     giving_back,
     machine::{Happened, Phase},
-    retry,
+    retry, spans,
     waits::{Departure, Parked, Waiting},
 };
 
@@ -64,6 +64,7 @@ impl Driver {
 
     /// Gives the run back to the store, until what it waits for comes.
     pub(super) async fn park(&mut self) {
+        spans::status(&self.run.span, "waiting");
         self.stop_agent().await;
         let said = children::say_waiting(&self.run, &self.parked);
         let reason = self.parked.values().map(|waiting| waiting.reason).min_by_key(urgency).unwrap_or(WaitFor::Timer);
@@ -76,6 +77,7 @@ impl Driver {
 
     /// Gives the run back to the store for whoever has room.
     pub(super) async fn hand_over(&mut self) {
+        spans::status(&self.run.span, "handed_over");
         self.stop_agent().await;
         self.run.journal.end(Vec::new(), None, RunChange::HandedOver);
         self.leaving_by = Way::Written;

@@ -34,6 +34,8 @@ pub fn leaky(backend: Backend) -> Backend {
         keys: Arc::clone(&leak) as _,
         audit: Arc::clone(&leak) as _,
         webhooks: Arc::clone(&leak) as _,
+        // Works across owners: there is nothing to forget.
+        plans: backend.plans,
         census: backend.census,
         cache: backend.cache.map(|inner| Arc::new(LeakyCache { everyone: leak.everyone.clone(), inner }) as _),
         database: backend.database.map(|inner| Arc::new(LeakyDatabase { everyone: leak.everyone.clone(), inner }) as _),

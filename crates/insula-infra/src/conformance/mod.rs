@@ -47,6 +47,7 @@ mod story;
 mod subject;
 pub mod threads;
 mod unfair;
+mod untold;
 pub mod usage;
 pub mod waiting;
 pub mod webhooks;

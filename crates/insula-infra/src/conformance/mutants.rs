@@ -15,6 +15,7 @@ pub use super::unfair::{
     forgets_a_reservation, ignores_the_policy_of_a_thread, ignores_what_an_owner_holds, loses_the_wake_of_a_parent,
     takes_a_second_answer,
 };
+pub use super::untold::{forgets_who_is_to_be_told, gives_a_call_to_two};
 
 use super::layer::QueueLayer;
 use crate::{Append, Backend, Claimed, Commit, Error, EventLog, EventPage, Lease, PayloadHash, RunQueue, WorkerId};

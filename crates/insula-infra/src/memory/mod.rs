@@ -6,7 +6,7 @@
 //!
 //! In reading order: `shard`, `owner` and `thread` (where things stand), `queue` with `submit`, `append`, `claim`, `line`,
 //! `held` and `retention`, then `stopping`, `inbox` with `asked`, `threads`, `schedules`, `budgets`, `usage`, `webhooks`,
-//! and `runs`, `log`, `state`, `cache`, `quota`, `health`, `census`, `keys`, `audit`.
+//! and `runs`, `log`, `state`, `cache`, `quota`, `health`, `census`, `keys`, `plans`, `audit`.
 
 mod append;
 mod arrivals;
@@ -26,6 +26,7 @@ mod line;
 mod log;
 mod owner;
 mod payloads;
+mod plans;
 mod queue;
 mod quota;
 mod retention;
@@ -47,7 +48,7 @@ use std::sync::Arc;
 
 use insula_context::{Clock, SystemClock};
 
-use self::{audit::Ledger, cache::Cache, health::Up, keys::Keyring, quota::Counters, store::Store};
+use self::{audit::Ledger, cache::Cache, health::Up, keys::Keyring, plans::Plans, quota::Counters, store::Store};
 use crate::{Backend, LocalSignals};
 
 /// Ended runs that an owner may look back at, unless [`MemoryBackend::retain`] says otherwise.
@@ -109,6 +110,7 @@ impl MemoryBackend {
             census: Arc::clone(&store) as _,
             state: store,
             keys: Arc::new(Keyring::default()),
+            plans: Arc::new(Plans::default()),
             audit: Arc::new(Ledger::default()),
             signals: Arc::new(signals),
             quota: Arc::new(Counters::new(Arc::clone(&self.clock))),

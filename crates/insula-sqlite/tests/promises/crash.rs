@@ -4,11 +4,14 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
 };
 
+use insula_infra::{Append, RunHeader};
 use insula_sqlite::SqliteBackend;
 
-use crate::support::{folder, header, run, scope, whole};
+use crate::support::{folder, header, raw, run, scope, whole};
 
 /// Tells a child process of this test which file to append to.
 const FILE: &str = "INSULA_TEST_APPENDS_TO";
@@ -19,12 +22,18 @@ async fn append_for_ever(path: &Path) {
     let queue = SqliteBackend::open(path).expect("opens").into_backend().queue;
     for group in 0.. {
         let headers: Vec<_> = (0..8).map(|n| header("ada", "t", &format!("r-{group}-{n}"))).collect();
-        let commits: Vec<_> = headers.iter().map(|header| queue.append(whole(header))).collect();
+        let commits: Vec<_> = headers.iter().map(|header| queue.append(with_call(header))).collect();
         for (header, commit) in headers.iter().zip(commits) {
             commit.await.expect("commits");
             println!("acknowledged {}", header.run);
         }
     }
+}
+
+fn with_call(header: &Arc<RunHeader>) -> Append {
+    let mut append = whole(header);
+    append.create.as_mut().expect("a creation").0.webhook = Some(raw("{}"));
+    append
 }
 
 #[tokio::test]
@@ -46,6 +55,13 @@ async fn a_killed_process_loses_nothing_that_it_acknowledged() {
     let page = page.expect("every chunk is whole").expect("there");
     assert!(
         page.events.iter().map(|event| event.seq).eq(1..=page.head) && page.head as usize >= 2 * acknowledged.len()
+    );
+    let usage = backend.usage.usage(&scope("ada"), 0, 0).await.expect("reads");
+    let due = backend.webhooks.due_webhooks(Duration::from_secs(60), usize::MAX).await.expect("answers");
+    assert_eq!(
+        (2 * usage[0].completed, 2 * due.len() as u64),
+        (page.head, page.head),
+        "neither more nor fewer than ended"
     );
 }
 

@@ -6,5 +6,6 @@ mod durable;
 mod groups;
 mod log;
 mod opening;
+mod service;
 mod sessions;
 mod support;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use insula_context::{ConnectionId, RandomIds, ThreadId, UserScope};
-use insula_engine::{Connection, Delivery, Error, Gone, StreamItem};
+use insula_engine::{Batch, Connection, Delivery, Error, Gone, StreamItem};
 use insula_infra::Event;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -19,8 +19,8 @@ struct Far(mpsc::UnboundedSender<(ThreadId, StreamItem)>);
 
 #[async_trait]
 impl Delivery for Far {
-    async fn deliver(&mut self, thread: &ThreadId, items: Vec<StreamItem>) -> Result<(), Gone> {
-        items.into_iter().try_for_each(|item| self.0.send((thread.clone(), item))).map_err(|_| Gone)
+    async fn deliver(&mut self, batch: Batch) -> Result<(), Gone> {
+        batch.items.into_iter().try_for_each(|item| self.0.send((batch.thread.clone(), item))).map_err(|_| Gone)
     }
 }
 
@@ -29,7 +29,7 @@ struct Broken;
 
 #[async_trait]
 impl Delivery for Broken {
-    async fn deliver(&mut self, _: &ThreadId, _: Vec<StreamItem>) -> Result<(), Gone> {
+    async fn deliver(&mut self, _: Batch) -> Result<(), Gone> {
         Err(Gone)
     }
 }
@@ -39,7 +39,7 @@ struct Stuck(Gate);
 
 #[async_trait]
 impl Delivery for Stuck {
-    async fn deliver(&mut self, _: &ThreadId, _: Vec<StreamItem>) -> Result<(), Gone> {
+    async fn deliver(&mut self, _: Batch) -> Result<(), Gone> {
         self.0.passed().await;
         Ok(())
     }
