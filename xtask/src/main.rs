@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a command line speaks on stdout")]
 
 mod cargo;
+mod fuzz;
 mod layers;
 mod lint;
 mod source;
@@ -32,6 +33,7 @@ cargo xtask COMMAND
   layers        the table of crates and what each may use, checked
   sim [ARGS]    the whole engine in virtual time: --seeds N, --seed N to play one again, --mutants, --all
   bench [ARGS]  the benchmarks, in release; arguments are passed on
+  fuzz [TARGET] random bytes for the parsers of what comes from outside, each for 20 s
   ci            lint, docs and test, as continuous integration runs them";
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn dispatch(words: &[&str]) -> Result<Verdict> {
         ["layers"] => layers::run(),
         ["bench", arguments @ ..] => bench(arguments),
         ["sim", arguments @ ..] => sim(arguments),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["ci"] => ci(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -162,7 +162,9 @@ fn manifests_inherit(files: &[File]) -> Result<Vec<Finding>> {
     const INHERITED: &[&str] =
         &["license.workspace = true", "rust-version.workspace = true", "[lints]\nworkspace = true"];
     let mut findings = Vec::new();
-    for file in files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+    // The fuzz targets are no part of the workspace.
+    let inherits = |file: &&File| file.path.ends_with("/Cargo.toml") && !file.path.starts_with("fuzz/");
+    for file in files.iter().filter(inherits) {
         let missing = INHERITED.iter().filter(|line| !file.text.contains(**line));
         findings.extend(missing.map(|line| finding(file, 1, &format!("lacks `{}`", line.replace('\n', " ")))));
     }
