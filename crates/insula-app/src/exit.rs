@@ -105,7 +105,7 @@ impl From<insula_infra::Error> for Stop {
             insula_infra::Error::RunExists { .. } => Kind::Usage,
             insula_infra::Error::InvalidCursor { .. } => Kind::Usage,
             insula_infra::Error::ThreadExists { .. } | insula_infra::Error::ThreadForked { .. } => Kind::Usage,
-            insula_infra::Error::ThreadBusy { .. } => Kind::Failed,
+            insula_infra::Error::ThreadBusy { .. } => Kind::Usage,
             _ => Kind::Storage,
         };
         let advice = (kind == Kind::Storage).then(|| "`insula doctor` looks at the storage in detail".to_owned());

@@ -184,7 +184,7 @@ impl Client {
     pub async fn import(&self, file: Vec<u8>, query: &[(&str, &str)]) -> Result<Json, Error> {
         let mut request = self.request(Method::POST, &["runs", "import"], query)?;
         *request.body_mut() = Some(file.into());
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jsonl"));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         self.asked(self.once(request).await?).await
     }
 

@@ -51,6 +51,8 @@ pub struct Events {
     parser: Parser,
     /// How often it was opened since the last sign of life.
     opened: usize,
+    /// This connection has said something: servers greet, and that alone is no sign of life.
+    greeted: bool,
     /// How long the server wants to be left alone.
     asked: Duration,
     lost: bool,
@@ -83,8 +85,8 @@ impl Client {
     pub fn follow(&self, path: &[&str], after: u64) -> Result<Events, Error> {
         self.request(Method::GET, path, &[])?;
         let path = path.iter().map(|part| (*part).to_owned()).collect();
-        let (connection, parser, opened, asked, lost) = Default::default();
-        Ok(Events { client: self.clone(), path, cursor: after, connection, parser, opened, asked, lost })
+        let (connection, parser, opened, greeted, asked, lost) = Default::default();
+        Ok(Events { client: self.clone(), path, cursor: after, connection, parser, opened, greeted, asked, lost })
     }
 }
 
@@ -98,7 +100,9 @@ impl Events {
     pub async fn next(&mut self) -> Result<Option<Item>, Error> {
         loop {
             while let Some(frame) = self.parser.frame() {
-                self.opened = 0;
+                if std::mem::replace(&mut self.greeted, true) || frame != Frame::Comment {
+                    self.opened = 0;
+                }
                 if let Frame::Event { name, data } = frame
                     && let Some(item) = self.take(&name, &data)?
                 {
@@ -164,7 +168,7 @@ impl Events {
             let (server, status) = (self.client.server().to_owned(), response.status().as_u16());
             return Err(Error::Strange { server, status });
         }
-        self.connection = Some(response);
+        (self.connection, self.greeted) = (Some(response), false);
         Ok(if std::mem::take(&mut self.lost) { Step::Back } else { Step::On })
     }
 

@@ -196,7 +196,8 @@ async fn a_connection_that_is_lost_and_back_is_said_once_each() {
 
 #[tokio::test]
 async fn a_stream_gives_up_when_nothing_comes_of_its_attempts() {
-    let closed = Server::new(|_, _| Act::Say(format!("{STREAM}0\r\n\r\n"))).await;
+    // It is greeted, and closed in good order: nothing else must keep the client from asking again and again.
+    let closed = Server::new(|_, _| Act::Say(format!("{STREAM}{}0\r\n\r\n", chunk(": insula\n\n")))).await;
     let said = all(&closed.client(), "r").await;
     assert!(said[0] == "lost" && said.last().unwrap().ends_with("says nothing on its stream"), "{said:?}");
     assert_eq!(closed.asked().len(), Patience::default().openings);
@@ -205,7 +206,7 @@ async fn a_stream_gives_up_when_nothing_comes_of_its_attempts() {
 #[tokio::test]
 async fn a_sign_of_life_is_worth_as_much_as_an_event() {
     let server = Server::new(|nth, _| match nth {
-        0..25 => Act::Say(format!("{STREAM}{}", chunk(": alive\n\n"))),
+        0..25 => Act::Say(format!("{STREAM}{}", chunk(": insula\n\n: alive\n\n"))),
         _ => nothing_more(),
     })
     .await;
@@ -309,7 +310,7 @@ async fn an_id_is_one_part_of_the_path_whatever_is_in_it() {
 
 #[tokio::test]
 async fn lines_come_as_they_were_written() {
-    let server = Server::new(|_, _| answer("200 OK", "application/jsonl", "{\"a\": 1}\n{\"b\":2}\n")).await;
+    let server = Server::new(|_, _| answer("200 OK", "application/x-ndjson", "{\"a\": 1}\n{\"b\":2}\n")).await;
     let mut lines = server.client().lines(&["runs", "r", "export"], &[]).await.unwrap();
     let mut read = Vec::new();
     while let Some(line) = lines.next().await.unwrap() {

@@ -83,15 +83,6 @@ pub(crate) struct RunFile {
     pub archive: Archive,
 }
 
-impl RunFile {
-    /// How many events the file's last line counts.
-    fn events(&self) -> u64 {
-        let lines = self.bytes.split(|byte| *byte == b'\n');
-        let last = lines.filter(|line| !line.is_empty()).next_back().unwrap_or_default();
-        serde_json::from_slice::<Value>(last).map_or(0, |last| last["end"]["events"].as_u64().unwrap_or_default())
-    }
-}
-
 /// Whether a reader waits for what is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Filter, Island, Patience, Run, RunFile, Telling, Turn, Wish, Words};
 use crate::{config::Server, exit::Stop};
-use refusals::{absent, answered_before, for_agent};
+use refusals::{absent, answered_before, for_agent, for_schedule, not_as_asked};
 
 /// A server, for the owner of a key.
 pub(crate) struct There {
@@ -76,6 +76,18 @@ fn said(fields: Value) -> Value {
         Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         other => other,
     }
+}
+
+/// A schedule of the wire as the engine writes it, which is how it is shown here.
+fn planned(schedule: &Json) -> Result<Json, Stop> {
+    let mut fields: Value = schedule.read()?;
+    let deadline = fields["deadline"].as_str().and_then(|deadline| humantime::parse_duration(deadline).ok());
+    let timeout = deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));
+    if let Value::Object(fields) = &mut fields {
+        fields.retain(|field, _| field != "deadline" && field != "paused");
+        fields.insert("timeout_ms".to_owned(), json!(timeout));
+    }
+    Ok(Json::of(&fields)?)
 }
 
 impl Wish {
@@ -171,15 +183,9 @@ impl Island for There {
     }
 
     async fn import(&self, file: RunFile, thread: Option<&ThreadId>) -> Result<Json, Stop> {
-        #[derive(Deserialize)]
-        struct Imported {
-            thread_id: String,
-        }
-        let (run, runs, events) = (file.archive.run().clone(), file.archive.runs(), file.events());
         let query = thread.map(|thread| ("thread_id", thread.as_str()));
-        let imported: Imported = self.client.import(file.bytes, query.as_slice()).await?.read()?;
-        let said = json!({"run_id": run, "thread_id": imported.thread_id, "runs": runs, "events": events});
-        Ok(Json::of(&said)?)
+        let imported = not_as_asked(self.client.import(file.bytes, query.as_slice()).await)?;
+        imported.ok_or_else(|| Stop::failed("the server takes no files of runs"))
     }
 
     async fn replay(&self, run: &RunId) -> Result<Option<Json>, Stop> {
@@ -197,11 +203,12 @@ impl Island for There {
 
     async fn fork(&self, thread: &ThreadId, seq: u64, into: Option<ThreadId>) -> Result<Option<Json>, Stop> {
         let body = said(json!({"seq": seq, "thread_id": into}));
-        self.ask(Method::POST, &["threads", thread.as_str(), "fork"], body).await
+        let (path, body) = (["threads", thread.as_str(), "fork"], Json::of(&body)?);
+        not_as_asked(self.client.ask(Method::POST, &path, &[], Some(&body)).await)
     }
 
     async fn delete_thread(&self, thread: &ThreadId) -> Result<Option<Json>, Stop> {
-        absent(self.client.ask(Method::DELETE, &["threads", thread.as_str()], &[], None).await)
+        not_as_asked(self.client.ask(Method::DELETE, &["threads", thread.as_str()], &[], None).await)
     }
 
     async fn delete_user(&self) -> Result<Json, Stop> {
@@ -224,7 +231,7 @@ impl Island for There {
 
     async fn schedules(&self) -> Result<Vec<Json>, Stop> {
         let page: Page = self.client.get(&["schedules"], &[]).await?.read()?;
-        Ok(page.items)
+        page.items.iter().map(planned).collect()
     }
 
     async fn schedule(&self, schedule: Schedule) -> Result<Json, Stop> {
@@ -240,7 +247,8 @@ impl Island for There {
         }));
         body["input"] = schedule.input;
         let (path, body) = (["schedules", &*schedule.name], Json::of(&body)?);
-        Ok(self.client.ask(Method::PUT, &path, &[], Some(&body)).await?)
+        let kept = self.client.ask(Method::PUT, &path, &[], Some(&body)).await;
+        planned(&kept.map_err(for_schedule)?)
     }
 
     async fn turn(&self, schedule: &str, turn: Turn) -> Result<Option<Json>, Stop> {
@@ -248,7 +256,8 @@ impl Island for There {
             Turn::Pause => "pause",
             Turn::Resume => "resume",
         };
-        self.ask(Method::POST, &["schedules", schedule, verb], json!({})).await
+        let turned = self.ask(Method::POST, &["schedules", schedule, verb], json!({})).await?;
+        turned.as_ref().map(planned).transpose()
     }
 
     async fn unschedule(&self, schedule: &str) -> Result<bool, Stop> {

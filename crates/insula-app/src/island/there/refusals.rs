@@ -86,6 +86,24 @@ pub(super) fn absent<T>(answer: Result<T, Error>) -> Result<Option<T>, Stop> {
     }
 }
 
+/// As [`absent`], where a conflict is with what was asked for: an id that is taken, a conversation that others begin with.
+pub(super) fn not_as_asked<T>(answer: Result<T, Error>) -> Result<Option<T>, Stop> {
+    match answer {
+        Err(error) if is(&error, "conflict") => Err(Stop { kind: Kind::Usage, ..error.into() }),
+        answer => absent(answer),
+    }
+}
+
+/// A refused schedule, with what to do.
+pub(super) fn for_schedule(error: Error) -> Stop {
+    let (unknown, unfit) = (is(&error, "not-found"), is(&error, "invalid-input"));
+    match Stop::from(error) {
+        stop if unknown => stop.advise("`insula agents` says what each of them does"),
+        stop if unfit => stop.advise("`insula schedule add --help` has examples"),
+        stop => stop,
+    }
+}
+
 /// A refused submission, with what to do about its agent.
 pub(super) fn for_agent(error: Error, wish: &Wish) -> Stop {
     let (unknown, unfit, conflict) = (is(&error, "not-found"), is(&error, "invalid-input"), is(&error, "conflict"));
