@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use insula_context::{RunId, Timestamp};
-use insula_infra::{Event, EventType};
-use serde_json::Value;
+use insula_context::Timestamp;
+use insula_infra::EventType;
 
-use crate::words;
+use crate::{island::Event, words};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub(crate) enum Mark {
 /// One run of the tree.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    run: RunId,
+    run: String,
     pub agent: String,
     /// 0 for the run that was asked for.
     pub depth: usize,
@@ -48,15 +47,15 @@ pub(crate) struct Change {
 /// A run with its children, parents first.
 #[derive(Debug)]
 pub(crate) struct Board {
-    root: RunId,
+    root: String,
     lines: Vec<Line>,
     /// The line that the last event was about.
     last: usize,
 }
 
 impl Board {
-    pub(crate) fn new(root: RunId) -> Self {
-        Self { root, lines: Vec::new(), last: 0 }
+    pub(crate) fn new(root: impl Into<String>) -> Self {
+        Self { root: root.into(), lines: Vec::new(), last: 0 }
     }
 
     pub(crate) fn lines(&self) -> &[Line] {
@@ -82,8 +81,8 @@ impl Board {
 
     /// Whether an event belongs to this run or one below it.
     pub(crate) fn owns(&self, event: &Event) -> bool {
-        let is_known = |run: &RunId| *run == self.root || self.lines.iter().any(|line| line.run == *run);
-        is_known(&event.header.run) || event.header.parent.as_ref().is_some_and(is_known)
+        let is_known = |run: &String| *run == self.root || self.lines.iter().any(|line| line.run == *run);
+        is_known(&event.run_id) || event.parent_run_id.as_ref().is_some_and(is_known)
     }
 
     /// Takes in an event; `None` when it belongs to another run of the thread.
@@ -91,7 +90,7 @@ impl Board {
         if !self.owns(event) {
             return None;
         }
-        let found = self.lines.iter().position(|line| line.run == event.header.run);
+        let found = self.lines.iter().position(|line| line.run == event.run_id);
         let line = found.unwrap_or_else(|| self.open(event));
         self.lines[line].apply(event);
         self.last = line;
@@ -100,10 +99,10 @@ impl Board {
 
     /// A child's line stands below its parent and the parent's earlier children.
     fn open(&mut self, event: &Event) -> usize {
-        let parent = event.header.parent.as_ref();
+        let parent = event.parent_run_id.as_ref();
         let parent = parent.and_then(|parent| self.lines.iter().position(|line| line.run == *parent));
         if let Some(parent) = parent {
-            self.lines[parent].doing = format!("runs {}", words::plain(&event.header.agent));
+            self.lines[parent].doing = format!("runs {}", words::plain(&event.agent));
         }
         let depth = parent.map_or(0, |parent| self.lines[parent].depth + 1);
         let below = |parent: usize| {
@@ -119,8 +118,8 @@ impl Board {
 impl Line {
     fn new(event: &Event, depth: usize) -> Self {
         Self {
-            run: event.header.run.clone(),
-            agent: words::plain(&event.header.agent),
+            run: event.run_id.clone(),
+            agent: words::plain(&event.agent),
             depth,
             mark: Mark::Running,
             doing: String::new(),
@@ -137,10 +136,10 @@ impl Line {
     }
 
     fn apply(&mut self, event: &Event) {
-        let data: Value = event.data().unwrap_or_default();
-        let text = |key: &str| words::plain(data[key].as_str().unwrap_or_default());
-        self.mark = mark(event.kind);
-        match event.kind {
+        let text = |key: &str| words::plain(event.data[key].as_str().unwrap_or_default());
+        let Some(kind) = event.kind() else { return };
+        self.mark = mark(kind);
+        match kind {
             EventType::AgentStarted => self.doing = "started".to_owned(),
             EventType::ToolExecuting => self.tool_opened(text("call_id"), text("tool")),
             EventType::ToolCompleted => self.tool_closed(&text("call_id"), words::of(event)),
@@ -153,7 +152,7 @@ impl Line {
             EventType::StepCompleted | EventType::ModelCompleted | EventType::AgentResumed => {}
             _ => self.doing = words::of(event),
         }
-        if event.kind.is_terminal() {
+        if kind.is_terminal() {
             self.ended = Some(event.at);
         }
     }
@@ -198,11 +197,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::samples::event;
+    use crate::samples;
+
+    fn event(run: &str, parent: Option<&str>, kind: EventType, at: i64, data: &serde_json::Value) -> Event {
+        (&samples::event(run, parent, kind, at, data)).into()
+    }
 
     #[test]
     fn children_stand_below_their_parents_and_strangers_do_not_appear() {
-        let mut board = Board::new(RunId::new("root").expect("an id"));
+        let mut board = Board::new("root");
         let started = EventType::AgentStarted;
         for (run, parent) in [("root", None), ("a", Some("root")), ("b", Some("root")), ("a1", Some("a"))] {
             assert!(board.apply(&event(run, parent, started, 0, &json!({}))).is_some_and(|change| change.is_new));
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_line_says_what_its_run_does_and_how_it_ended() {
-        let mut board = Board::new(RunId::new("r").expect("an id"));
+        let mut board = Board::new("r");
         let mut say = |kind, at, data| {
             board.apply(&event("r", None, kind, at, &data));
             board.root().map(|line| (line.doing.clone(), line.mark)).expect("a line")

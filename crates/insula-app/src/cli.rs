@@ -11,9 +11,7 @@ pub(crate) use self::archive::{
     DeleteCommand, ExportArgs, ForkArgs, ImportArgs, ReplayArgs, RetryArgs, ThreadsArgs, ThreadsCommand,
 };
 use crate::exit::CODES;
-pub(crate) use queue::{
-    AnswerArgs, CancelArgs, InboxArgs, ScheduleAddArgs, ScheduleCommand, SubmitArgs, Terms, WorkArgs,
-};
+pub(crate) use queue::{AnswerArgs, CancelArgs, InboxArgs, ScheduleAddArgs, ScheduleCommand, SubmitArgs, WorkArgs};
 
 /// Runs many users' AI agents on shared infrastructure, each as if the machine were theirs.
 #[derive(Debug, Parser)]
@@ -47,6 +45,12 @@ pub(crate) struct SettingFlags {
     /// The tenant of the user.
     #[arg(long, global = true, value_name = "TENANT")]
     pub tenant: Option<String>,
+    /// Have it done by this server instead of here; `none` for here.
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// What that server lets you in with; `@FILE` reads it from a file, which the list of processes does not show.
+    #[arg(long, global = true, value_name = "KEY|@FILE")]
+    pub key: Option<String>,
     /// Any setting, as in `--set limits.running=4`; `insula config` lists them.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,

@@ -4,6 +4,9 @@ use std::{fmt::Display, io, process::ExitCode};
 
 use crate::output::Output;
 
+/// What is to be done about an answer that was refused.
+pub(crate) const STILL_OPEN: &str = "`insula inbox` shows what is asked; the question is still open";
+
 /// What `--help` says of the codes.
 pub(crate) const CODES: &str = "\
 Exit codes:
@@ -11,8 +14,9 @@ Exit codes:
   1    the run failed, or a check did not hold
   2    the command line or the input was not understood
   3    the configuration is not valid
-  4    the storage is unavailable or broken
+  4    the storage, or the server, is unavailable or broken
   5    not found: no such agent, run, question or schedule
+  6    not allowed: no key, one that is not valid, or one that may not do this
   130  interrupted; what was running is cancelled";
 
 /// Why a command ends without success. The numbers are the documented exit codes.
@@ -26,6 +30,7 @@ pub(crate) enum Kind {
     Configuration = 3,
     Storage = 4,
     NotFound = 5,
+    NotAllowed = 6,
     Interrupted = 130,
 }
 
@@ -81,7 +86,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// The sources of an error, outermost first, each once.
-fn chain(error: &dyn std::error::Error) -> Option<String> {
+pub(crate) fn chain(error: &dyn std::error::Error) -> Option<String> {
     let mut said = vec![error.to_string()];
     let mut next = error.source();
     while let Some(source) = next {
@@ -100,6 +105,7 @@ impl From<insula_infra::Error> for Stop {
             insula_infra::Error::RunExists { .. } => Kind::Usage,
             insula_infra::Error::InvalidCursor { .. } => Kind::Usage,
             insula_infra::Error::ThreadExists { .. } | insula_infra::Error::ThreadForked { .. } => Kind::Usage,
+            insula_infra::Error::ThreadBusy { .. } => Kind::Usage,
             _ => Kind::Storage,
         };
         let advice = (kind == Kind::Storage).then(|| "`insula doctor` looks at the storage in detail".to_owned());
@@ -116,9 +122,7 @@ impl From<insula_engine::Error> for Stop {
             Error::Input(error) => error.into(),
             Error::Factory(insula_factory::Error::Class(error)) => error.into(),
             Error::Factory(error) => Self::configuration(error.to_string()),
-            Error::Answer { .. } => {
-                Self::usage(error.to_string()).advise("`insula inbox` shows what is asked; the question is still open")
-            }
+            Error::Answer { .. } => Self::usage(error.to_string()).advise(STILL_OPEN),
             Error::Schedule { .. } => {
                 Self::usage(error.to_string()).advise("`insula schedule add --help` has examples")
             }
@@ -177,7 +181,8 @@ mod tests {
 
     #[test]
     fn the_codes_are_those_that_the_help_lists() {
-        for kind in [Kind::Failed, Kind::Usage, Kind::Configuration, Kind::Storage, Kind::NotFound, Kind::Interrupted] {
+        let kinds = [Kind::Failed, Kind::Usage, Kind::Configuration, Kind::Storage, Kind::NotFound];
+        for kind in kinds.into_iter().chain([Kind::NotAllowed, Kind::Interrupted]) {
             let number = (kind as u8).to_string();
             assert!(CODES.lines().any(|line| line.trim().split(' ').next() == Some(&number)), "{kind:?}");
         }

@@ -4,8 +4,8 @@
 //! agents together. Everything that it shows of a run it reads from the run's log.
 //!
 //! In reading order: `cli` (the command line), `environment` and `config` (what is set, and where), `exit` (how a command
-//! ends), `output` and `table` (the only ways to print), `identity`, `catalog` and `wiring` (who, what, on what), `view`
-//! (how a run looks while it lives), `commands`.
+//! ends), `output` and `table` (the only ways to print), `identity`, `catalog` and `wiring` (who, what, on what), `island`
+//! (here or on a server), `view` (how a run looks while it lives), `commands`.
 
 mod board;
 mod catalog;
@@ -17,6 +17,7 @@ mod exit;
 mod identity;
 mod input;
 mod interrupt;
+mod island;
 mod logging;
 mod output;
 mod refund;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use insula_infra::{Event, EventType};
+use insula_infra::EventType;
 use serde_json::Value;
+
+use crate::island::Event;
 
 /// How many characters a preview of a value may have.
 const PREVIEW: usize = 120;
@@ -74,24 +76,25 @@ fn millis(data: &Value) -> String {
 
 /// What an event says, without its type.
 pub(crate) fn of(event: &Event) -> String {
-    let data: Value = event.data().unwrap_or_default();
+    let data = &event.data;
     let text = |key: &str| plain(data[key].as_str().unwrap_or_default());
-    match event.kind {
+    let Some(kind) = event.kind() else { return short(data) };
+    match kind {
         EventType::AgentStarted => format!("version {}, input {}", text("version"), short(&data["input"])),
         EventType::AgentThinking => text("text"),
         EventType::ToolExecuting => format!("{} {}", text("tool"), short(&data["arguments"])),
-        EventType::ToolCompleted => tool_completed(&data),
-        EventType::AgentCompleted => format!("in {}, result {}", millis(&data), short(&data["result"])),
-        EventType::AgentFailed => format!("{} after {}: {}", text("reason"), millis(&data), text("message")),
-        EventType::AgentCancelled => format!("after {}: {} ({})", millis(&data), text("why"), text("by")),
+        EventType::ToolCompleted => tool_completed(data),
+        EventType::AgentCompleted => format!("in {}, result {}", millis(data), short(&data["result"])),
+        EventType::AgentFailed => format!("{} after {}: {}", text("reason"), millis(data), text("message")),
+        EventType::AgentCancelled => format!("after {}: {} ({})", millis(data), text("why"), text("by")),
         EventType::AgentQueued => format!("position {}", data["position"]),
-        EventType::AgentWaiting => waiting(&data),
+        EventType::AgentWaiting => waiting(data),
         EventType::AgentResumed => text("why"),
         EventType::TextDelta => text("text"),
         EventType::StepCompleted => format!("{} {}", text("name"), short(&data["result"])),
         EventType::Custom if data["name"] == "pipeline_step" => pipeline_step(&data["data"]),
         EventType::Custom => format!("{} {}", text("name"), short(&data["data"])),
-        _ => short(&data),
+        _ => short(data),
     }
 }
 

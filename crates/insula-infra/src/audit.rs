@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use insula_context::{Timestamp, UserScope};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, RawJson};
@@ -20,7 +20,7 @@ pub struct NewAuditEntry {
 }
 
 /// An entry as it is stored.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// Its place in the user's audit log: 1, 2, 3, without gaps.
     pub number: u64,
@@ -107,16 +107,21 @@ pub async fn verify(log: &dyn AuditLog, scope: &UserScope) -> Result<Verified, E
 /// Entries that are verified at a time.
 const PAGE: usize = 500;
 
-/// An audit log, as far as it is verified.
+/// An audit log, as far as it is verified: for whoever reads it from somewhere else than a store.
 #[derive(Debug, Default)]
-struct Chain {
+pub struct Chain {
     entries: u64,
     hash: String,
 }
 
 impl Chain {
+    /// How many entries were taken; the number of the last one.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
     /// Whether this is the next entry. It is the last one then.
-    fn takes(&mut self, scope: &UserScope, record: AuditRecord) -> bool {
+    pub fn takes(&mut self, scope: &UserScope, record: AuditRecord) -> bool {
         let AuditRecord { number, at, action, detail, hash } = record;
         let entry = NewAuditEntry { at, action, detail };
         let follows = number == self.entries + 1 && hash == AuditRecord::chained(&self.hash, scope, number, &entry);

@@ -1,47 +1,56 @@
 //! `insula agents`.
 
-use insula_registry::{AgentClass, AgentClassRegistry};
 use serde_json::{Value, json};
 
 use super::Desk;
-use crate::{catalog, exit::Stop, table::Columns};
+use crate::{
+    exit::{Kind, Stop},
+    island::{Agent, Need},
+    table::Columns,
+    words,
+};
 
 /// Lists the agents, or shows one in full.
-pub(super) fn agents(desk: &Desk<'_>, name: Option<&str>) -> Result<(), Stop> {
-    let registry = catalog::agents()?;
-    match name {
-        Some(name) => one(desk, &registry, registry.lookup(name)?),
-        None => all(desk, &registry),
-    }
+pub(super) async fn agents(desk: &Desk<'_>, name: Option<&str>) -> Result<(), Stop> {
+    let said = desk.island()?.agents().await?;
+    let agents: Vec<Agent> = said.iter().map(|agent| agent.read()).collect::<Result<_, _>>()?;
+    let Some(name) = name else {
+        return if desk.output.json { desk.output.json(&json!({"agents": said})) } else { all(desk, agents) };
+    };
+    let found = agents.iter().position(|agent| agent.name == name).ok_or_else(|| absent(name, &agents))?;
+    if desk.output.json { desk.output.json(&said[found]) } else { one(desk, &agents, &agents[found]) }
 }
 
-fn all(desk: &Desk<'_>, registry: &AgentClassRegistry) -> Result<(), Stop> {
-    if desk.output.json {
-        return desk.output.json(&json!({"agents": registry.classes().collect::<Vec<_>>()}));
-    }
+fn absent(name: &str, agents: &[Agent]) -> Stop {
+    let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+    Stop::new(Kind::NotFound, format!("there is no agent class \"{name}\"; there are: {}", names.join(", ")))
+        .advise("`insula agents` says what each of them does")
+}
+
+fn all(desk: &Desk<'_>, agents: Vec<Agent>) -> Result<(), Stop> {
     let mut columns = Columns::new(desk.output, &["agent", "version", "needs>", "description~"]);
-    for class in registry.classes() {
-        let needs = class.dependencies().count();
+    for agent in agents {
+        let needs = agent.dependencies.len();
         let needs = if needs == 0 { "-".to_owned() } else { needs.to_string() };
-        columns.row([class.name().to_string(), class.version().to_string(), needs, class.description().to_owned()]);
+        columns.row([agent.name, agent.version, needs, agent.description]);
     }
     columns.lines().into_iter().try_for_each(|line| desk.output.line(line))
 }
 
-fn one(desk: &Desk<'_>, registry: &AgentClassRegistry, class: &AgentClass) -> Result<(), Stop> {
-    let described = serde_json::to_value(class).unwrap_or_default();
-    if desk.output.json {
-        return desk.output.json(&described);
-    }
+fn one(desk: &Desk<'_>, agents: &[Agent], agent: &Agent) -> Result<(), Stop> {
     let (output, paint) = (desk.output, desk.output.results);
-    output.line(format!("{} version {}", paint.bold(class.name()), class.version()))?;
-    output.line(class.description())?;
-    let needs: Vec<String> = class.dependencies().map(ToString::to_string).collect();
+    output.line(format!("{} version {}", paint.bold(&words::plain(&agent.name)), words::plain(&agent.version)))?;
+    output.line(words::plain(&agent.description))?;
+    let needs: Vec<String> = agent.dependencies.iter().map(ToString::to_string).collect();
     list(desk, "needs", &needs)?;
-    let users: Vec<String> = registry.dependents(class.name()).map(str::to_owned).collect();
+    let uses =
+        |other: &&Agent| other.dependencies.iter().any(|n| matches!(n, Need::Agent(name) if *name == agent.name));
+    let users: Vec<String> = agents.iter().filter(uses).map(|user| user.name.clone()).collect();
     list(desk, "used by", &users)?;
-    for part in ["input", "output", "config"] {
-        schema(desk, part, &described[format!("{part}_schema")])?;
+    for (part, of) in
+        [("input", &agent.input_schema), ("output", &agent.output_schema), ("config", &agent.config_schema)]
+    {
+        schema(desk, part, of)?;
     }
     Ok(())
 }
@@ -51,7 +60,7 @@ fn list(desk: &Desk<'_>, heading: &str, items: &[String]) -> Result<(), Stop> {
         return Ok(());
     }
     desk.output.line(format!("\n{}", desk.output.results.bold(heading)))?;
-    items.iter().try_for_each(|item| desk.output.line(format!("  {item}")))
+    items.iter().try_for_each(|item| desk.output.line(format!("  {}", words::plain(item))))
 }
 
 fn schema(desk: &Desk<'_>, part: &str, schema: &Value) -> Result<(), Stop> {
@@ -64,5 +73,5 @@ fn schema(desk: &Desk<'_>, part: &str, schema: &Value) -> Result<(), Stop> {
     }
     desk.output.line(format!("\n{heading}"))?;
     let text = serde_json::to_string_pretty(schema).unwrap_or_default();
-    text.lines().try_for_each(|line| desk.output.line(format!("  {line}")))
+    text.lines().try_for_each(|line| desk.output.line(format!("  {}", words::plain(line))))
 }

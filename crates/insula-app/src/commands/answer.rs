@@ -1,45 +1,40 @@
 //! `insula answer`.
 
 use insula_context::RunId;
-use insula_engine::AnswerTo;
-use insula_infra::AnswerRequest;
-use serde_json::json;
+use serde::Deserialize;
 
-use super::{Desk, PICKED_UP};
+use super::Desk;
 use crate::{
     cli::AnswerArgs,
     exit::{Kind, Stop},
-    identity, input, wiring,
+    input,
 };
 
 /// Answers a question of a run. What does not fit is refused with every reason, and the question stays open.
 pub(super) async fn answer(desk: &Desk<'_>, args: AnswerArgs) -> Result<(), Stop> {
+    #[derive(Deserialize)]
+    struct Became {
+        answer: String,
+    }
     let run = RunId::new(&args.run)?;
     let value = input::read(Some(&args.value))?;
-    let scope = identity::caller(&desk.settings)?;
-    let nothing = || {
-        Stop::new(Kind::NotFound, format!("{scope} has no open question of a run {run}"))
-            .advise("`insula inbox` lists them; whoever answers first is heard")
+    let island = desk.island()?;
+    let Some(said) = island.answer(&run, args.question, value).await? else {
+        let message = format!("{} has no open question of a run {run}", island.owner().await);
+        return Err(
+            Stop::new(Kind::NotFound, message).advise("`insula inbox` lists them; whoever answers first is heard")
+        );
     };
-    if !wiring::is_there(&desk.settings.database)? {
-        return Err(nothing());
-    }
-    let factory = wiring::factory(&desk.settings)?;
-    let given = match args.question {
-        Some(index) => AnswerTo::question(index, value),
-        None => AnswerTo::the_oldest(value),
-    };
-    let outcome = factory.answer(&scope, &run, given.by(scope.user().as_str())).await?.ok_or_else(nothing)?;
     if desk.output.json {
-        desk.output.json(&json!({"run_id": run, "answer": outcome}))?;
+        desk.output.json(&said)?;
     }
-    match outcome {
-        AnswerRequest::Answered => Err(Stop::failed("somebody has answered before, and that answer is kept")),
-        AnswerRequest::Expired => Err(Stop::failed("the question has expired")),
-        AnswerRequest::Recorded if desk.output.json => Ok(()),
-        AnswerRequest::Recorded => {
+    match &*said.read::<Became>()?.answer {
+        "answered" => Err(Stop::failed("somebody has answered before, and that answer is kept")),
+        "expired" => Err(Stop::failed("the question has expired")),
+        _ if desk.output.json => Ok(()),
+        _ => {
             desk.output.line(format!("{run} has its answer"))?;
-            desk.output.note(PICKED_UP);
+            desk.output.note(island.words().picked_up);
             Ok(())
         }
     }

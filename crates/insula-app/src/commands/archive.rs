@@ -2,30 +2,34 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{BufReader, Write},
+    io::{Read, Write},
     path::Path,
 };
 
+use futures::TryStreamExt;
+use insula_client::Json;
 use insula_context::{RunId, ThreadId};
-use insula_engine::{Archive, Part, Replay};
+use insula_engine::{Archive, Part};
+use serde::Deserialize;
 use serde_json::json;
 
-use super::{Desk, keeping::existing, keeping::no_run};
+use super::{Desk, no_run};
 use crate::{
     cli::{ExportArgs, ImportArgs, ReplayArgs},
     exit::{Kind, Stop},
-    identity, wiring, words,
+    identity,
+    island::RunFile,
+    wiring, words,
 };
 
 /// Writes a run and its children, line by line.
 pub(super) async fn export(desk: &Desk<'_>, args: ExportArgs) -> Result<(), Stop> {
-    let (scope, run) = (identity::caller(&desk.settings)?, RunId::new(&args.run)?);
+    let (island, run) = (desk.island()?, RunId::new(&args.run)?);
     let part = if args.whole { Part::Whole } else { Part::Shown };
-    let factory = existing(desk)?.ok_or_else(|| no_run(&scope, &run))?;
-    let mut export = factory.export(&scope, &run, part).await?.ok_or_else(|| no_run(&scope, &run))?;
+    let Some(mut export) = island.export(&run, part).await? else { return Err(no_run(&*island, &run).await) };
     let mut file = args.output.as_deref().map(create).transpose()?;
     let mut lines = 0;
-    while let Some(line) = export.next_line().await? {
+    while let Some(line) = export.try_next().await? {
         match (&mut file, &args.output) {
             (Some(file), Some(path)) => writeln!(file, "{line}").map_err(|error| unwritten(path, error))?,
             _ => desk.output.line(line)?,
@@ -58,61 +62,103 @@ fn unwritten(path: &Path, error: std::io::Error) -> Stop {
     Stop::failed(format!("{} could not be written to its end", path.display())).because(error)
 }
 
-fn read(path: &Path) -> Result<Archive, Stop> {
-    if path == Path::new("-") {
-        return Ok(Archive::read(std::io::stdin().lock())?);
-    }
-    let file = File::open(path).map_err(|error| {
+fn read(path: &Path) -> Result<RunFile, Stop> {
+    let mut bytes = Vec::new();
+    // One byte more than is accepted is enough to be refused.
+    let most = Archive::MOST_BYTES + 1;
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin().lock().take(most).read_to_end(&mut bytes),
+        _ => File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)),
+    };
+    read.map_err(|error| {
         Stop::usage(format!("{} cannot be read", path.display()))
             .because(error)
             .advise("name a file that `insula export` wrote")
     })?;
-    Archive::read(BufReader::new(file)).map_err(|error| match error {
+    let archive = Archive::read(&bytes[..]).map_err(|error| match error {
         error @ insula_engine::Error::Archive { .. } => {
             Stop::usage(format!("{}: {error}", path.display())).advise("`insula export RUN -o FILE` writes such a file")
         }
         error => error.into(),
-    })
+    })?;
+    Ok(RunFile { bytes, archive })
 }
 
 /// Takes a file in.
 pub(super) async fn import(desk: &Desk<'_>, args: ImportArgs) -> Result<(), Stop> {
-    let scope = identity::caller(&desk.settings)?;
-    let thread = args.thread.map(ThreadId::new).transpose()?;
-    let archive = read(&args.file)?;
-    let factory = wiring::factory(&desk.settings)?;
-    let imported = factory.import(&scope, &archive, thread).await?;
-    if desk.output.json {
-        return desk.output.json(&imported);
+    #[derive(Deserialize)]
+    struct Imported {
+        run_id: String,
+        thread_id: String,
+        runs: u64,
+        events: u64,
     }
-    desk.output.line(imported.run_id.to_string())?;
-    let (runs, events, thread) = (imported.runs, imported.events, &imported.thread_id);
-    desk.output.note(format!("taken in: {runs} run(s) with {events} events, now of {scope} in thread {thread}"));
+    let island = desk.island()?;
+    let thread = args.thread.map(ThreadId::new).transpose()?;
+    let said = island.import(read(&args.file)?, thread.as_ref()).await?;
+    if desk.output.json {
+        return desk.output.json(&said);
+    }
+    let Imported { run_id, thread_id, runs, events } = said.read()?;
+    desk.output.line(run_id)?;
+    let owner = island.owner().await;
+    desk.output.note(format!("taken in: {runs} run(s) with {events} events, now of {owner} in thread {thread_id}"));
     Ok(())
+}
+
+/// What came of executing a run again.
+#[derive(Deserialize)]
+struct Replayed {
+    agent: String,
+    #[serde(default)]
+    recorded_version: Option<String>,
+    version: String,
+    calls: u64,
+    said: u64,
+    #[serde(default)]
+    difference: Option<Difference>,
+}
+
+#[derive(Deserialize)]
+struct Difference {
+    place: String,
+    recorded: String,
+    replayed: String,
 }
 
 /// Executes a run again against its record. A difference is the exit code of a failed check.
 pub(super) async fn replay(desk: &Desk<'_>, args: ReplayArgs) -> Result<(), Stop> {
-    let scope = identity::caller(&desk.settings)?;
     let path = Path::new(&args.what);
-    let replay = if args.what == "-" || path.is_file() {
-        let archive = read(path)?;
-        // Nothing is written, so there need be no database.
-        wiring::without_storage(&desk.settings)?.replay_archive(&scope, &archive).await?
+    let said = if args.what == "-" || path.is_file() {
+        replay_file(desk, path).await?
     } else {
-        let run = RunId::new(&args.what)?;
-        let factory = existing(desk)?.ok_or_else(|| no_run(&scope, &run))?;
-        factory.replay(&scope, &run).await?.ok_or_else(|| no_run(&scope, &run))?
+        replay_run(desk, &args.what).await?
     };
+    let replay: Replayed = said.read()?;
     if desk.output.json {
-        desk.output.json(&replay)?;
+        desk.output.json(&said)?;
     } else {
         show(desk, &replay)?;
     }
-    if replay.is_same() { Ok(()) } else { Err(Stop::silently(Kind::Failed)) }
+    if replay.difference.is_none() { Ok(()) } else { Err(Stop::silently(Kind::Failed)) }
 }
 
-fn show(desk: &Desk<'_>, replay: &Replay) -> Result<(), Stop> {
+/// By the agents of this binary: nothing is written, so there need be neither database nor server.
+async fn replay_file(desk: &Desk<'_>, path: &Path) -> Result<Json, Stop> {
+    let (scope, file) = (identity::caller(&desk.settings)?, read(path)?);
+    let replay = wiring::without_storage(&desk.settings)?.replay_archive(&scope, &file.archive).await?;
+    Ok(Json::of(&replay)?)
+}
+
+async fn replay_run(desk: &Desk<'_>, run: &str) -> Result<Json, Stop> {
+    let (island, run) = (desk.island()?, RunId::new(run)?);
+    match island.replay(&run).await? {
+        Some(said) => Ok(said),
+        None => Err(no_run(&*island, &run).await),
+    }
+}
+
+fn show(desk: &Desk<'_>, replay: &Replayed) -> Result<(), Stop> {
     let (output, paint) = (desk.output, desk.output.results);
     let compared = format!("{} calls and {} things said were compared", replay.calls, replay.said);
     let version = replay.recorded_version.as_deref().unwrap_or("never started");

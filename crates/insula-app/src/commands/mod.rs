@@ -18,13 +18,14 @@ mod submit;
 mod tail;
 mod work;
 
-use insula_context::{RunId, UserScope};
+use insula_context::{RunId, ThreadId};
 
 use crate::{
     cli::{Cli, Command},
     config::Settings,
     environment::Environment,
     exit::{Kind, Stop},
+    island::{self, Island},
     logging,
     output::Output,
 };
@@ -35,13 +36,23 @@ pub(crate) struct Desk<'a> {
     pub settings: Settings,
 }
 
-/// What is said where a run waits for somebody: whether anybody works on the queue now is not known here.
-const PICKED_UP: &str = "whoever works on the queue picks it up: `insula work`";
+impl Desk<'_> {
+    /// Where commands are done.
+    fn island(&self) -> Result<Box<dyn Island>, Stop> {
+        island::of(&self.settings)
+    }
+}
 
 /// There is no such run, or it is somebody else's.
-fn absent(scope: &UserScope, run: &RunId) -> Stop {
-    Stop::new(Kind::NotFound, format!("{scope} has no run {run}"))
-        .advise("`insula runs` lists them; --user and --tenant say whose, --data-dir where")
+async fn no_run(island: &dyn Island, run: &RunId) -> Stop {
+    Stop::new(Kind::NotFound, format!("{} has no run {run}", island.owner().await))
+        .advise(format!("`insula runs` lists them; {}", island.words().whose))
+}
+
+/// There is no such conversation, or it is somebody else's.
+async fn no_thread(island: &dyn Island, thread: &ThreadId) -> Stop {
+    Stop::new(Kind::NotFound, format!("{} has no thread {thread}", island.owner().await))
+        .advise(format!("`insula threads` lists them; {}", island.words().whose))
 }
 
 /// Does what was asked for.
@@ -60,7 +71,7 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
     match cli.command {
         Command::Demo(args) => Box::pin(demo::demo(&desk, args)).await,
         Command::Run(args) => Box::pin(run::run(&desk, args)).await,
-        Command::Agents { name } => agents::agents(&desk, name.as_deref()),
+        Command::Agents { name } => agents::agents(&desk, name.as_deref()).await,
         Command::Runs(args) => runs::runs(&desk, args).await,
         Command::Tail(args) => tail::tail(&desk, args).await,
         Command::Export(args) => archive::export(&desk, args).await,

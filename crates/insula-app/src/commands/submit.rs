@@ -1,59 +1,34 @@
 //! `insula submit`.
 
 use insula_context::{RunId, ThreadId};
-use insula_engine::RunRequest;
-use serde_json::json;
 
-use super::{Desk, PICKED_UP};
-use crate::{
-    cli::{SubmitArgs, Terms},
-    exit::Stop,
-    identity, input, wiring,
-};
+use super::Desk;
+use crate::{cli::SubmitArgs, exit::Stop, input, island::Wish};
 
 /// Hands a run to the queue and prints its id. Nothing is worked on here.
 pub(super) async fn submit(desk: &Desk<'_>, args: SubmitArgs) -> Result<(), Stop> {
-    let request = request(&args)?;
-    let scope = identity::caller(&desk.settings)?;
-    let factory = wiring::factory(&desk.settings)?;
-    let run = factory.enqueue(&scope, request).await?;
-    if !desk.output.json {
-        desk.output.line(run.to_string())?;
-        desk.output.note(PICKED_UP);
-        return Ok(());
+    let wish = wish(args)?;
+    let island = desk.island()?;
+    let run = island.submit(wish).await?;
+    if desk.output.json {
+        return desk.output.json(&run);
     }
-    match factory.backend().runs.run(&scope, &run).await? {
-        Some(record) => desk.output.json(&record),
-        // Whoever deleted it meanwhile wanted it gone.
-        None => desk.output.json(&json!({"run_id": run})),
-    }
+    let run: serde_json::Value = run.read()?;
+    desk.output.line(run["run_id"].as_str().unwrap_or_default())?;
+    desk.output.note(island.words().picked_up);
+    Ok(())
 }
 
-fn request(args: &SubmitArgs) -> Result<RunRequest, Stop> {
-    let request = RunRequest::new(&args.agent, input::read(args.input.as_deref())?);
-    let request = match &args.run {
-        Some(run) => request.run(RunId::new(run)?),
-        None => request,
-    };
-    let request = match args.delay {
-        Some(delay) => request.delay(delay),
-        None => request,
-    };
-    let request = match &args.key {
-        Some(key) => request.idempotency_key(key),
-        None => request,
-    };
-    terms(request, &args.terms)
-}
-
-fn terms(request: RunRequest, terms: &Terms) -> Result<RunRequest, Stop> {
-    let request = request.policy(terms.policy.into()).priority(terms.priority);
-    let request = match &terms.thread {
-        Some(thread) => request.thread(ThreadId::new(thread)?),
-        None => request,
-    };
-    Ok(match terms.timeout {
-        Some(timeout) => request.timeout(timeout),
-        None => request,
+fn wish(args: SubmitArgs) -> Result<Wish, Stop> {
+    Ok(Wish {
+        input: input::read(args.input.as_deref())?,
+        agent: args.agent,
+        thread: args.terms.thread.map(ThreadId::new).transpose()?,
+        run: args.run.map(RunId::new).transpose()?,
+        policy: args.terms.policy.into(),
+        priority: args.terms.priority,
+        delay: args.delay,
+        timeout: args.terms.timeout,
+        key: args.key,
     })
 }

@@ -11,6 +11,9 @@ pub(crate) struct Key {
     pub about: &'static str,
 }
 
+/// Stands for no value where one is optional.
+pub(super) const NONE: &str = "none";
+
 const fn key(name: &'static str, default: &'static str, about: &'static str) -> Key {
     Key { name, default: Some(default), about }
 }
@@ -21,6 +24,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key { name: "database", default: None, about: "the database file" },
     key("tenant", "local", "the tenant of the user"),
     key("user", "local", "on whose behalf"),
+    key("server", NONE, "the server that commands are done by, instead of here"),
+    key("key", NONE, "what that server lets the user in with, or @FILE"),
     key("sync", "full", "a commit waits for the disk (full) or the operating system (normal)"),
     key("log.filter", "warn", "what is logged, by level and target"),
     key("log.format", "text", "how it is logged: text, pretty or json"),

@@ -72,7 +72,7 @@ impl Layer {
         let origin = path.display().to_string();
         let table = File::from_str(text, FileFormat::Toml).collect().map_err(|error| {
             let problem = match error {
-                ConfigError::FileParse { cause, .. } => cause.to_string(),
+                ConfigError::FileParse { cause, .. } => without_excerpt(&cause.to_string()),
                 error => error.to_string(),
             };
             Stop::configuration(format!("{origin}: it is not valid TOML")).because(problem)
@@ -110,6 +110,8 @@ impl Layer {
             ("database", &flags.database),
             ("user", &flags.user),
             ("tenant", &flags.tenant),
+            ("server", &flags.server),
+            ("key", &flags.key),
         ] {
             if let Some(value) = value {
                 layer.add(key, format!("flag --{}", key.replace('_', "-")), value.as_str());
@@ -124,6 +126,13 @@ impl Layer {
         }
         Ok(layer)
     }
+}
+
+/// What is wrong, without the lines of the file, which may be where a secret stands.
+fn without_excerpt(problem: &str) -> String {
+    let is_excerpt =
+        |line: &&str| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim().starts_with('|');
+    problem.lines().filter(|line| !is_excerpt(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// Names the file.

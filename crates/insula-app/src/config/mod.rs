@@ -8,9 +8,14 @@ mod serve;
 
 use std::{path::PathBuf, time::Duration};
 
+use insula_client::Key;
 use serde::Serialize;
 
-use crate::{cli::SettingFlags, environment::Environment, exit::Stop};
+use crate::{
+    cli::SettingFlags,
+    environment::Environment,
+    exit::{Kind, Stop},
+};
 use layer::Layer;
 use read::Values;
 pub(crate) use serve::Serve;
@@ -22,6 +27,8 @@ pub(crate) struct Settings {
     pub database: PathBuf,
     pub tenant: String,
     pub user: String,
+    /// Without one, commands are done here.
+    pub server: Option<Server>,
     pub sync: Sync,
     pub log: Log,
     /// The collector of traces; none are sent when absent.
@@ -30,6 +37,40 @@ pub(crate) struct Settings {
     pub serve: Serve,
     /// Every setting with its origin, in the order of the documentation.
     pub origins: Vec<Setting>,
+}
+
+/// A server, and what it lets the user in with.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub address: String,
+    pub key: KeySource,
+}
+
+/// Where a key is.
+#[derive(Debug, Clone)]
+pub(crate) enum KeySource {
+    Nowhere,
+    Given(Key),
+    File(PathBuf),
+}
+
+impl Server {
+    /// The key.
+    ///
+    /// # Errors
+    /// When there is none, or its file cannot be read.
+    pub(crate) fn key(&self) -> Result<Key, Stop> {
+        match &self.key {
+            KeySource::Given(key) => Ok(key.clone()),
+            KeySource::File(path) => std::fs::read_to_string(path).map(Key::new).map_err(|error| {
+                Stop::configuration(format!("the key's file {} cannot be read", path.display()))
+                    .because(error)
+                    .advise("`insula config` shows where its name came from")
+            }),
+            KeySource::Nowhere => Err(Stop::new(Kind::NotAllowed, format!("{} wants a key, and none is given", self.address))
+                .advise("give one with --key @FILE, INSULA_KEY or insula.toml; whoever runs the server makes it: `insula token create`")),
+        }
+    }
 }
 
 /// What a commit waits for.

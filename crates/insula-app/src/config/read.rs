@@ -9,8 +9,8 @@ use std::{
 use config::{Config, ConfigError, Source, Value, ValueKind};
 
 use super::{
-    Limits, Log, LogFormat, Setting, Settings, Sync,
-    keys::{KEYS, Key},
+    KeySource, Limits, Log, LogFormat, Server, Setting, Settings, Sync,
+    keys::{KEYS, Key, NONE},
     layer::Layer,
 };
 use crate::exit::Stop;
@@ -51,12 +51,15 @@ impl Values {
 
     /// A path; a relative one in the file is meant from the file's folder.
     pub(super) fn path(&self, key: &str) -> Result<PathBuf, Stop> {
-        let path = PathBuf::from(self.text(key)?);
+        Ok(self.below(key, PathBuf::from(self.text(key)?)))
+    }
+
+    pub(super) fn below(&self, key: &str, path: PathBuf) -> PathBuf {
         let from = self.values.get(key).map(origin).unwrap_or_default();
-        Ok(match &self.folder {
+        match &self.folder {
             Some((file, folder)) if *file == from && folder != Path::new("") => folder.join(path),
             _ => path,
-        })
+        }
     }
 
     pub(super) fn count(&self, key: &str) -> Result<usize, Stop> {
@@ -105,6 +108,7 @@ impl Values {
         let shown = match key.name {
             "data_dir" => settings.data_dir.display().to_string(),
             "database" => settings.database.display().to_string(),
+            "key" => shown_key(value),
             // A list, from a file.
             _ if value.is_some_and(|value| matches!(value.kind, ValueKind::Array(_))) => {
                 let items = value.and_then(|value| value.clone().into_array().ok()).unwrap_or_default();
@@ -141,6 +145,7 @@ pub(super) fn settings(values: &Values) -> Result<Settings, Stop> {
         database,
         tenant: values.text("tenant")?,
         user: values.text("user")?,
+        server: server(values)?,
         sync: values.choice("sync", &[("full", Sync::Full), ("normal", Sync::Normal)])?,
         log: Log {
             filter: values.text("log.filter")?,
@@ -156,6 +161,25 @@ pub(super) fn settings(values: &Values) -> Result<Settings, Stop> {
     };
     settings.origins = KEYS.iter().map(|key| values.setting(key, &settings)).collect();
     Ok(settings)
+}
+
+fn server(values: &Values) -> Result<Option<Server>, Stop> {
+    let address = values.text("server")?;
+    let key = values.text("key")?;
+    let key = match key.strip_prefix('@') {
+        Some(file) => KeySource::File(values.below("key", PathBuf::from(file))),
+        None if key == NONE => KeySource::Nowhere,
+        None => KeySource::Given(insula_client::Key::new(key)),
+    };
+    Ok((address != NONE).then_some(Server { address, key }))
+}
+
+/// A key is shown to nobody; the name of its file may be.
+fn shown_key(value: Option<&Value>) -> String {
+    match value.and_then(|value| value.clone().into_string().ok()) {
+        Some(key) if key == NONE || key.starts_with('@') => key,
+        _ => "hidden".to_owned(),
+    }
 }
 
 fn limits(values: &Values) -> Result<Limits, Stop> {

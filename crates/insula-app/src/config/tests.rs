@@ -4,7 +4,16 @@ use super::*;
 
 fn flags(set: &[&str]) -> SettingFlags {
     let set = set.iter().map(|text| (*text).to_owned()).collect();
-    SettingFlags { config: None, data_dir: None, database: None, user: None, tenant: None, set }
+    SettingFlags {
+        config: None,
+        data_dir: None,
+        database: None,
+        user: None,
+        tenant: None,
+        server: None,
+        key: None,
+        set,
+    }
 }
 
 fn environment(variables: &[(&str, &str)]) -> Environment {

@@ -1,15 +1,13 @@
 //! A line for each user of the demo: who, for how long, which agent, what it does.
 
 use indicatif::ProgressBar;
-use insula_context::RunId;
-use insula_infra::Event;
 
 use super::{
     Pulse, doing, event_line,
     live::{bar, settle},
     padded,
 };
-use crate::{board::Board, output::Output, words};
+use crate::{board::Board, island::Event, output::Output, words};
 
 /// Shows the runs of several users at once.
 pub(crate) struct Crowd {
@@ -28,7 +26,7 @@ struct Person {
 
 impl Crowd {
     /// A line for each user, and the run that it is about.
-    pub(crate) fn new(users: impl IntoIterator<Item = (String, RunId)>, output: &Output) -> Self {
+    pub(crate) fn new(users: impl IntoIterator<Item = (String, String)>, output: &Output) -> Self {
         let person = |(name, run)| Person { name, board: Board::new(run), bar: output.live().add(bar()) };
         let people: Vec<Person> = users.into_iter().map(person).collect();
         let widest = (people.iter().map(|person| person.name.chars().count()).max().unwrap_or(0), 12);
@@ -42,7 +40,7 @@ impl Crowd {
             return;
         }
         if self.output.notes_on_terminal {
-            self.widest.1 = self.widest.1.max(event.header.agent.chars().count());
+            self.widest.1 = self.widest.1.max(event.agent.chars().count());
             self.draw(person);
         } else {
             let line = event_line(event, &self.output, self.output.notes);

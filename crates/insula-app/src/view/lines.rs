@@ -1,21 +1,22 @@
 //! One line for each event.
 
-use insula_infra::{Event, EventType};
+use insula_infra::EventType;
 
 use crate::{
+    island::Event,
     output::{Output, Palette},
     words,
 };
 
 /// `HH:MM:SS agent event …`.
 pub(crate) fn event_line(event: &Event, output: &Output, paint: Palette) -> String {
-    let agent = words::plain(&event.header.agent);
-    let kind = event.kind.as_str();
-    let kind = match event.kind {
-        EventType::AgentCompleted => paint.green(kind),
-        EventType::AgentFailed => paint.red(kind),
-        EventType::AgentCancelled | EventType::AgentWaiting | EventType::AgentQueued => paint.yellow(kind),
-        _ => paint.cyan(kind),
+    let agent = words::plain(&event.agent);
+    let word = words::plain(&event.word);
+    let kind = match event.kind() {
+        Some(EventType::AgentCompleted) => paint.green(&word),
+        Some(EventType::AgentFailed) => paint.red(&word),
+        Some(EventType::AgentCancelled | EventType::AgentWaiting | EventType::AgentQueued) => paint.yellow(&word),
+        _ => paint.cyan(&word),
     };
     format!("{} {} {kind} {}", paint.dim(&output.clock(event.at)), paint.bold(&agent), words::of(event))
         .trim_end()

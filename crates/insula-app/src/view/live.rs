@@ -1,12 +1,11 @@
 //! A line for each agent of a run, children below their parents.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use insula_context::RunId;
-use insula_infra::Event;
 
 use super::{Pulse, doing, padded};
 use crate::{
     board::{Board, Line},
+    island::Event,
     output::Output,
 };
 
@@ -21,7 +20,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(run: RunId, output: &Output) -> Self {
+    pub(super) fn new(run: String, output: &Output) -> Self {
         let pulse = Pulse::new();
         Self { board: Board::new(run), bars: Vec::new(), pulse, output: output.clone(), widest: 12 }
     }

@@ -5,11 +5,11 @@ mod crowd;
 mod lines;
 mod live;
 
-use insula_context::{Clock, RunId, SystemClock};
-use insula_infra::Event;
+use insula_context::{Clock, SystemClock};
 
 use crate::{
     board::{Line, Mark},
+    island::Event,
     output::{Output, Palette},
     words,
 };
@@ -25,8 +25,12 @@ pub(crate) enum Progress {
 
 impl Progress {
     /// A view of a run that fits where standard error leads.
-    pub(crate) fn of(run: &RunId, output: &Output) -> Self {
-        if output.notes_on_terminal { Self::Live(Live::new(run.clone(), output)) } else { Self::Plain(output.clone()) }
+    pub(crate) fn of(run: &str, output: &Output) -> Self {
+        if output.notes_on_terminal {
+            Self::Live(Live::new(run.to_owned(), output))
+        } else {
+            Self::Plain(output.clone())
+        }
     }
 
     /// Takes in an event of the run or of one below it.
@@ -50,6 +54,11 @@ impl Progress {
             live.finish();
         }
     }
+}
+
+/// Something about the way to what is shown, beside it.
+pub(crate) fn note(output: &Output, note: &str) {
+    output.note(output.notes.yellow(&words::plain(note)));
 }
 
 /// The moving sign of something alive.

@@ -1,10 +1,8 @@
 //! The caller's own account: who it is, what was used, what was written down.
 
 use axum::{Json, extract::State};
-use insula_context::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
-use time::{Date, Duration, OffsetDateTime, macros::format_description};
 use utoipa::IntoParams;
 
 use super::page;
@@ -18,7 +16,7 @@ use crate::{
     },
     problem::{Kind, Problem, ProblemBody},
     service::Service,
-    wire::{AuditList, DeletedCount, Me, MeCredential, MeServer, UsageItem, UsageReport},
+    wire::{AuditList, Days, DeletedCount, Me, MeCredential, MeServer, UsageReport},
 };
 
 /// Who is asking.
@@ -102,53 +100,24 @@ pub(crate) async fn audit(
 /// Which days.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Days {
+pub(crate) struct Wanted {
     /// The first, as in `2026-03-01`; 29 days before the last otherwise.
     from: Option<String>,
     /// The last; today otherwise.
     to: Option<String>,
 }
 
-/// The longest time that is summed up at once, in days.
-const MOST_DAYS: i64 = 3_660;
-/// How far back to look when nobody says, in days.
-const USUAL_DAYS: i64 = 29;
-
 /// What the user has used, by day and agent.
-#[utoipa::path(get, path = "/v1/usage", tag = "account", params(Days),
+#[utoipa::path(get, path = "/v1/usage", tag = "account", params(Wanted),
     responses((status = 200, body = UsageReport), (status = "default", body = ProblemBody)))]
 pub(crate) async fn usage(
     State(server): State<Service>,
     caller: Reader,
-    Query(days): Query<Days>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Json<UsageReport>, Problem> {
-    let to = match days.to {
-        Some(text) => day(&text)?,
-        None => today(server.engine.clock().now()),
-    };
-    let from = match days.from {
-        Some(text) => day(&text)?,
-        None => to.saturating_sub(Duration::days(USUAL_DAYS)),
-    };
-    if from > to || (to - from).whole_days() > MOST_DAYS {
-        return Err(Problem::new(Kind::InvalidRequest, format!("from is before to, by {MOST_DAYS} days at most")));
-    }
-    let rows = server.engine.backend().usage.usage(caller.scope(), number(from), number(to)).await?;
-    let items = rows.iter().map(|row| UsageItem::of(row, (EPOCH.saturating_add(Duration::days(row.day))).to_string()));
-    Ok(Json(UsageReport { from: from.to_string(), to: to.to_string(), items: items.collect() }))
-}
-
-const EPOCH: Date = OffsetDateTime::UNIX_EPOCH.date();
-
-fn today(now: Timestamp) -> Date {
-    EPOCH.saturating_add(Duration::microseconds(now.as_micros()))
-}
-
-fn number(day: Date) -> i64 {
-    (day - EPOCH).whole_days()
-}
-
-fn day(text: &str) -> Result<Date, Problem> {
-    Date::parse(text, format_description!("[year]-[month]-[day]"))
-        .map_err(|_| Problem::new(Kind::InvalidRequest, format!("\"{text}\" is no day: write 2026-03-01")))
+    let days = Days::read(wanted.from.as_deref(), wanted.to.as_deref(), server.engine.clock().now());
+    let days = days.map_err(|problem| Problem::new(Kind::InvalidRequest, problem))?;
+    let (from, to) = days.numbers();
+    let rows = server.engine.backend().usage.usage(caller.scope(), from, to).await?;
+    Ok(Json(UsageReport::of(days, &rows)))
 }

@@ -14,6 +14,10 @@ const URL_BYTES: usize = 2_048;
 /// The shortest and the longest secret, in characters.
 const SECRET_CHARS: std::ops::RangeInclusive<usize> = 16..=256;
 
+/// How many fields that do not exist are named, and how many characters of each.
+const SHOWN: usize = 8;
+const KEPT: usize = 40;
+
 /// A URL, and the secret that calls to it are signed with. What is printed of it shows neither the secret nor more of the
 /// URL than its host.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,8 @@ impl Target {
         let mut violations: Vec<_> = fields
             .keys()
             .filter(|field| !known.contains(&field.as_str()))
+            .take(SHOWN)
+            .map(|field| field.chars().take(KEPT).collect::<String>())
             .map(|field| format!("webhook: there is no field {field:?}, only url and secret"))
             .collect();
         let (url, secret) = (checked_url(fields.get("url"), rules), checked_secret(fields.get("secret")));

@@ -1,11 +1,10 @@
 //! Who is asking, with which keys, and what was used.
 
-use std::time::Duration;
-
 use insula_context::Timestamp;
 use insula_infra::{AuditRecord, KeyRecord, UsageRow, WebhookRecord};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
+use time::{Date, Duration, OffsetDateTime, macros::format_description};
 use utoipa::ToSchema;
 
 /// Who is asking.
@@ -103,7 +102,7 @@ pub struct ShownKey {
     pub record: Key,
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<std::time::Duration>, D::Error> {
     let text: Option<String> = Deserialize::deserialize(deserializer)?;
     text.map(|text| humantime::parse_duration(&text).map_err(D::Error::custom)).transpose()
 }
@@ -120,7 +119,7 @@ pub struct KeyOrder {
     /// How long it is to be worth something, `30d` for example; for ever otherwise.
     #[serde(default, deserialize_with = "duration")]
     #[schema(value_type = Option<String>)]
-    pub expires_in: Option<Duration>,
+    pub expires_in: Option<std::time::Duration>,
 }
 
 /// A key that an admin makes for somebody.
@@ -142,7 +141,7 @@ pub struct NewKeyOrder {
     /// How long it is to be worth something.
     #[serde(default, deserialize_with = "duration")]
     #[schema(value_type = Option<String>)]
-    pub expires_in: Option<Duration>,
+    pub expires_in: Option<std::time::Duration>,
 }
 
 /// A ticket for a browser's WebSocket.
@@ -191,10 +190,62 @@ pub struct UsageItem {
     pub p95_ms: Option<u64>,
 }
 
-impl UsageItem {
-    pub(crate) fn of(row: &UsageRow, date: String) -> Self {
+/// Days, from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Days {
+    from: Date,
+    to: Date,
+}
+
+const EPOCH: Date = OffsetDateTime::UNIX_EPOCH.date();
+/// The longest time that is summed up at once, in days.
+const MOST_DAYS: i64 = 3_660;
+/// How far back to look when nobody says, in days.
+const USUAL_DAYS: i64 = 29;
+
+impl Days {
+    /// Reads days as in `2026-03-01`; without them, those up to now.
+    ///
+    /// # Errors
+    /// In words, when one is none or they are too many.
+    pub fn read(from: Option<&str>, to: Option<&str>, now: Timestamp) -> Result<Self, String> {
+        let to = match to {
+            Some(text) => day(text)?,
+            None => EPOCH.saturating_add(Duration::microseconds(now.as_micros())),
+        };
+        let from = match from {
+            Some(text) => day(text)?,
+            None => to.saturating_sub(Duration::days(USUAL_DAYS)),
+        };
+        if from > to || (to - from).whole_days() > MOST_DAYS {
+            return Err(format!("from is before to, by {MOST_DAYS} days at most"));
+        }
+        Ok(Self { from, to })
+    }
+
+    /// The numbers of the first and the last day, as [`UsageRow::day`] counts.
+    pub fn numbers(self) -> (i64, i64) {
+        ((self.from - EPOCH).whole_days(), (self.to - EPOCH).whole_days())
+    }
+}
+
+fn day(text: &str) -> Result<Date, String> {
+    Date::parse(text, format_description!("[year]-[month]-[day]"))
+        .map_err(|_| format!("\"{text}\" is no day: write 2026-03-01"))
+}
+
+impl UsageReport {
+    /// What was used on these days.
+    pub fn of(days: Days, rows: &[UsageRow]) -> Self {
+        let items = rows.iter().map(UsageItem::from).collect();
+        Self { from: days.from.to_string(), to: days.to.to_string(), items }
+    }
+}
+
+impl From<&UsageRow> for UsageItem {
+    fn from(row: &UsageRow) -> Self {
         Self {
-            date,
+            date: EPOCH.saturating_add(Duration::days(row.day)).to_string(),
             agent: row.agent.clone(),
             completed: row.completed,
             failed: row.failed,

@@ -11,8 +11,8 @@ mod span;
 mod thread;
 
 pub use account::{
-    AuditList, Key, KeyOrder, Me, MeCredential, MeServer, NewKeyOrder, ShownKey, ShownTicket, UsageItem, UsageReport,
-    Webhook,
+    AuditList, Days, Key, KeyOrder, Me, MeCredential, MeServer, NewKeyOrder, ShownKey, ShownTicket, UsageItem,
+    UsageReport, Webhook,
 };
 pub use event::{EventList, EventShape, Gap, GapReason, PageGap};
 pub use frame::{Ack, AnswerRun, CancelRun, Command, CommandKind, Frame, Start, Subscribe, Unreadable, Unsubscribe};

@@ -140,15 +140,22 @@ on_every_backend! {
         let too_much = [
             (raw::frame(raw::TEXT, &[0xff, 0xfe]), 1007),
             (raw::frame(raw::BINARY, b"{\"type\":\"ping\"}"), 1003),
-            (raw::frame(raw::TEXT, &vec![b' '; (1 << 20) + 1]), 1009),
+            // What it announces is enough.
+            (raw::frame(raw::TEXT, &vec![b' '; (1 << 20) + 1])[..64].to_vec(), 1009),
         ];
         for (bytes, code) in too_much {
             let mut stream = TcpStream::connect(house.address).await.unwrap();
             stream.write_all(raw::upgrade(house.address, ada.bearer()).as_bytes()).await.unwrap();
             raw::head(&mut stream).await;
-            let _had_enough = stream.write_all(&bytes).await;
+            stream.write_all(&bytes).await.unwrap();
             assert_eq!(Socket::of(stream).await.close_code().await, Some(code));
         }
+        // Half closed: what cannot say anything any more is not waited for.
+        let mut half = TcpStream::connect(house.address).await.unwrap();
+        half.write_all(raw::upgrade(house.address, ada.bearer()).as_bytes()).await.unwrap();
+        raw::head(&mut half).await;
+        half.shutdown().await.unwrap();
+        raw::until_closed(&mut half).await;
         socket.answers().await;
         is_untouched(&house, &ada).await;
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{house::House, raw, socket::Socket};
-use crate::support::{Island, on_every_backend};
+use crate::support::{Island, on_every_backend, until_async};
 
 /// Commands of which each only makes sense after the one before.
 fn commands() -> Vec<Value> {
@@ -28,7 +28,7 @@ const ANSWERS: [(&str, u64); 10] = [
     ("ack", 0),
     ("error", 409),
     ("ack", 0),
-    ("error", 409),
+    ("ack", 0),
     ("error", 400),
     ("error", 409),
     ("ack", 0),
@@ -61,6 +61,10 @@ on_every_backend! {
             socket.say(command).await;
         }
         answered_in_order(&mut socket).await;
+        for run in ["r-1", "r-2"] {
+            let is_stopped = async || ada.get(&format!("/v1/runs/{run}")).await.is(200)["status"] == "cancelled";
+            until_async(&format!("{run} is stopped, as was asked for"), is_stopped).await;
+        }
     }
 
     /// EVT-23: between the request and its answer, in the same packet as the request.

@@ -51,7 +51,7 @@ pub(super) async fn play(
         tasks.spawn(run(n, factory.clone(), user, sender.clone()));
     }
     drop(sender);
-    let names = cast.iter().map(|user| (user.name.to_owned(), user.context.run().clone()));
+    let names = cast.iter().map(|user| (user.name.to_owned(), user.context.run().to_string()));
     let mut crowd = Crowd::new(names, desk.output);
     let read = cast.iter().map(|_| Vec::new()).collect();
     let mut played = Played { read, refused: Vec::new(), interrupted: false };
@@ -77,7 +77,7 @@ impl Played {
     fn take(&mut self, news: News, crowd: &mut Crowd, readers: &[AbortHandle]) {
         match news {
             News::Event(user, event) => {
-                crowd.show(user, &event);
+                crowd.show(user, &(&event).into());
                 self.read[user].push(event);
             }
             News::Ended(_, Ok(())) => {}
