@@ -1,12 +1,12 @@
 // What happened, line by line.
 
 import { brief } from "../format.js";
-import { html, useEffect, useMemo, useRef, useState } from "../html.js";
+import { classes, html, useEffect, useMemo, useRef, useState } from "../html.js";
 import { onKey } from "../keyboard.js";
 import { unfold } from "../story.js";
 import { Icon } from "./icon.js";
 import { TimelineRow } from "./row.js";
-import { Earlier, Later, useWindow } from "./window.js";
+import { Earlier, LONG, Later, useWindow } from "./window.js";
 
 /** @typedef {import("../story.js").Row} Row */
 
@@ -59,7 +59,7 @@ export function Timeline({ story, now, canFork, onFork, beyond, focus }) {
       <button type="button" class="tab small" aria-pressed=${foot.on} title="Keep the end in sight (f)" onClick=${foot.turn}>Follow</button>
     </div>
     <${Earlier} view=${view} length=${flat.length} beyond=${beyond} />
-    <ol class="rows">${draw(flat.slice(view.from, view.to), (row) =>
+    <ol class=${classes("rows", view.to - view.from > LONG && "long")}>${draw(flat.slice(view.from, view.to), (row) =>
       ({ open: opened.has(row.seq), isFolded: row.child ? folded.has(row.child.id) : false }))}</ol>
     ${flat.length === 0 && html`<p class="nothing">
       ${search || sieve !== "all" ? "No row fits this filter." : "Nothing has happened yet."}</p>`}

@@ -6,7 +6,7 @@ import { scaleOf } from "../scale.js";
 import { unfold } from "../story.js";
 import { iconOf } from "./row.js";
 import { Icon } from "./icon.js";
-import { Earlier, Later, useWindow } from "./window.js";
+import { Earlier, LONG, Later, useWindow } from "./window.js";
 
 /** @typedef {import("../story.js").Row} Row */
 /** @typedef {import("../story.js").Story} Story */
@@ -90,7 +90,7 @@ function Bars({ flat, scale, story, now, picked, pick, onPick }) {
     const all = /** @type {HTMLElement[]} */ ([...(ref.current?.querySelectorAll("button") ?? [])]);
     all[all.indexOf(/** @type {any} */ (document.activeElement)) + by]?.focus();
   };
-  return html`<ol class="fall" ref=${ref} onKeyDown=${move} onMouseLeave=${() => pick(null)}>
+  return html`<ol class=${classes("fall", flat.length > LONG && "long")} ref=${ref} onKeyDown=${move} onMouseLeave=${() => pick(null)}>
     ${flat.map(({ row, depth }) =>
       html`<${Bar} key=${`${row.kind}${row.seq}`} row=${row} depth=${depth} scale=${scale} story=${story} now=${now}
     isReachable=${row === reachable} onShow=${() => pick(row)} onPick=${() => onPick(row)} />`)}</ol>`;

@@ -4,7 +4,10 @@ import { count } from "../format.js";
 import { html, useState } from "../html.js";
 
 /** How many rows a step shows more, and how many are drawn at most. */
-const STEP = 120, MOST = 240;
+const STEP = 80, MOST = 240;
+
+/** From how many rows on only those in sight are laid out and painted. */
+export const LONG = 60;
 
 /**
  * The end of the list, unless somebody has gone somewhere else.
