@@ -1,6 +1,6 @@
 //! What is asked for when a run is handed to the queue.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use insula_context::{Ceiling, RunId, ThreadId, Timestamp};
 use insula_infra::ThreadPolicy;
@@ -18,7 +18,7 @@ use serde_json::Value;
 ///     .policy(ThreadPolicy::Interrupt)
 ///     .idempotency_key("digest-2026-03-01");
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RunRequest {
     pub(crate) agent: String,
     pub(crate) input: Value,
@@ -30,6 +30,21 @@ pub struct RunRequest {
     pub(crate) policy: ThreadPolicy,
     pub(crate) priority: i16,
     pub(crate) begin: Begin,
+    pub(crate) webhook: Option<Value>,
+}
+
+/// Without what is told to whom: that has a secret in it.
+impl fmt::Debug for RunRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunRequest")
+            .field("agent", &self.agent)
+            .field("input", &self.input)
+            .field("thread", &self.thread)
+            .field("run", &self.run)
+            .field("begin", &self.begin)
+            .field("webhook", &self.webhook.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// When a run may begin.
@@ -54,9 +69,9 @@ impl Begin {
 impl RunRequest {
     /// A run of an agent class, in a thread of its own.
     pub fn new(agent: impl Into<String>, input: Value) -> Self {
-        let (thread, run, timeout, idempotency_key, budget, policy, priority) = Default::default();
-        let begin = Begin::AtOnce;
-        Self { agent: agent.into(), input, thread, run, timeout, idempotency_key, budget, policy, priority, begin }
+        let (thread, run, timeout, idempotency_key, budget, policy, priority, webhook) = Default::default();
+        let (agent, begin) = (agent.into(), Begin::AtOnce);
+        Self { agent, input, thread, run, timeout, idempotency_key, budget, policy, priority, begin, webhook }
     }
 
     /// In this conversation.
@@ -98,6 +113,14 @@ impl RunRequest {
     #[must_use]
     pub fn policy(mut self, policy: ThreadPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Who is to be told of its end, in the words of whoever delivers: see [`insula_infra::webhooks`]. It is kept beside the
+    /// run, and stands neither in its events nor in its record.
+    #[must_use]
+    pub fn webhook(mut self, target: Value) -> Self {
+        self.webhook = Some(target);
         self
     }
 

@@ -36,6 +36,7 @@ pub struct EventStream {
     thread: ThreadId,
     only: Option<RunId>,
     cursor: u64,
+    head: u64,
     read: VecDeque<Event>,
     /// The run was forgotten before its end was read.
     forgotten: bool,
@@ -54,6 +55,7 @@ impl EventStream {
             thread: thread.clone(),
             only: None,
             cursor: after,
+            head: 0,
             read: VecDeque::new(),
             forgotten: false,
             ended: false,
@@ -75,6 +77,11 @@ impl EventStream {
     /// The `seq` of the last event that was given out: where to go on after a break.
     pub fn cursor(&self) -> u64 {
         self.cursor
+    }
+
+    /// The `seq` of the thread's last event when the log was read last, or 0 before that: how far a reader is behind.
+    pub fn head(&self) -> u64 {
+        self.head
     }
 
     /// The next item; `None` after a run's terminal event. Waits as long as there is none. Cancellation safe.
@@ -137,8 +144,7 @@ impl EventStream {
 
     /// Reads the next page. Says whether something came, and whether a run that is over has no more.
     async fn look(&mut self) -> Result<(bool, bool), Error> {
-        let page: Option<EventPage> = self.log.thread_events(&self.scope, &self.thread, self.cursor, PAGE).await?;
-        self.read.extend(page.into_iter().flat_map(|page| page.events));
+        self.read_page().await?;
         if !self.read.is_empty() {
             return Ok((true, false));
         }
@@ -148,11 +154,19 @@ impl EventStream {
             return Ok((false, false));
         }
         // Ended, but perhaps between the two looks.
-        let page = self.log.thread_events(&self.scope, &self.thread, self.cursor, PAGE).await?;
-        self.read.extend(page.into_iter().flat_map(|page| page.events));
+        self.read_page().await?;
         let nothing = self.read.is_empty();
         self.forgotten = nothing && record.is_none();
         Ok((!nothing || self.forgotten, nothing))
+    }
+
+    async fn read_page(&mut self) -> Result<(), Error> {
+        let page = self.log.thread_events(&self.scope, &self.thread, self.cursor, PAGE).await?;
+        if let Some(EventPage { events, head, .. }) = page {
+            self.read.extend(events);
+            self.head = head;
+        }
+        Ok(())
     }
 }
 
