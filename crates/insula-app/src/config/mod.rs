@@ -122,6 +122,11 @@ pub(crate) struct Setting {
 }
 
 impl Settings {
+    /// Where a setting came from.
+    pub(crate) fn origin(&self, key: &str) -> &str {
+        self.origins.iter().find(|setting| setting.key == key).map_or("", |setting| &setting.origin)
+    }
+
     /// Reads all four sources.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Commands done by a server.
 
+mod account;
 mod reading;
 mod refusals;
 mod running;

@@ -6,7 +6,7 @@ use insula_infra::ThreadPolicy;
 use serde_json::json;
 
 use super::Wish;
-use crate::exit::{Kind, Stop, chain};
+use crate::exit::{Kind, Stop, root};
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
@@ -34,7 +34,7 @@ impl From<Error> for Stop {
             }
             _ => (Kind::Failed, "ask for less at once"),
         };
-        Self { cause: chain(&error), ..Self::new(kind, error.to_string()).advise(advice) }
+        Self { cause: root(&error), ..Self::new(kind, error.to_string()).advise(advice) }
     }
 }
 
