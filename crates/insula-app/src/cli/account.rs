@@ -29,7 +29,8 @@ pub(crate) struct TokenCreateArgs {
     /// What it is called.
     #[arg(long, default_value = "made on the command line")]
     pub name: String,
-    /// What it is good for; several times for several. `user` unless said otherwise.
+    /// What it is good for; several times for several. Otherwise what a user has, or, made at a server for oneself, what the key
+    /// has that it is made with.
     #[arg(long = "role", value_name = "ROLE", value_parser = PossibleValuesParser::new(["user", "operator", "admin"]))]
     pub roles: Vec<String>,
     /// It may look, and change nothing.
