@@ -195,6 +195,7 @@ async fn the_description_names_the_routes_that_there_are() {
             answered.extend(methods.filter(|method| method != "HEAD").map(|method| format!("{method} {path}")));
         }
         assert_eq!(answered, table::described());
+        nobody.ask("OPTIONS", "/v1/runs", None).await.refuses(405, "method-not-allowed");
         nobody.get("/v1/nothing").await.refuses(404, "not-found");
         let page = nobody.get("/").await;
         assert!(page.status == 200 && page.header("content-type").starts_with("text/html"), "{page:?}");
