@@ -29,7 +29,7 @@ ROOT = HERE.parent.parent
 BUILT = ROOT / "target" / "peers"
 PYTHON = BUILT / "python"
 NODE = BUILT / "node"
-START_SECONDS = 120
+START_SECONDS = 60
 STOP_SECONDS = 20
 
 
@@ -204,6 +204,8 @@ def post(url, body, headers):
         return answer.status, answer.read().decode(errors="replace")
     except (ConnectionError, http.client.HTTPException):
         return None
+    except TimeoutError as silence:
+        raise Failure(f"{parts.path} did not answer within {START_SECONDS} s") from silence
     finally:
         connection.close()
 
