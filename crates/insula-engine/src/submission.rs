@@ -41,11 +41,9 @@ fn new_run(platform: &Platform, scope: &UserScope, request: RunRequest) -> Resul
     let (budget, audit) = (request.budget, request.audit);
     let options = RunOptions { budget, audit, trace, ..RunOptions::default() };
     let (input, payload) = events::show("the input", &request.input)?.stored();
-    let webhook = request.webhook.as_ref().map(|target| events::raw("the webhook", target)).transpose()?;
     Ok(NewRun {
         payload,
         available_at,
-        webhook,
         // Time that it was told to wait is not its own.
         deadline: request.timeout.map(|timeout| available_at.unwrap_or(now).plus(timeout)),
         policy: Some(request.policy),

@@ -79,7 +79,7 @@ on_every_backend! {
         let ada = island.user("ada");
         let factory = island.factory();
         let target = json!({"url": "https://example.org/done", "secret": "hush-hush-hush-hush"});
-        let request = RunRequest::new("echo", json!(1)).webhook(target.clone());
+        let request = RunRequest::new("echo", json!(1)).webhook(serde_json::value::to_raw_value(&target).unwrap().into());
         assert!(!format!("{request:?}").contains("hush"), "{request:?}");
         let run = factory.submit(&ada, request).await.unwrap();
         factory.submit(&ada, RunRequest::new("echo", json!(2))).await.unwrap();

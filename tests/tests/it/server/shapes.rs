@@ -222,8 +222,7 @@ async fn every_answer_names_its_request() {
 }
 
 fn origin() -> Origin {
-    let trace =
-        TraceContext { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(), span_id: "00f067aa0ba902b7".into() };
+    let trace: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
     Origin {
         request: RequestId::new("req-1").unwrap(),
         correlation: Some("order-7".to_owned()),
