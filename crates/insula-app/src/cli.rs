@@ -1,5 +1,6 @@
 //! The command line.
 
+mod account;
 mod archive;
 mod queue;
 
@@ -7,6 +8,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::account::{
+    AuditArgs, AuditCommand, AuditListArgs, TokenCommand, TokenCreateArgs, TokenListArgs, TokenRevokeArgs, UsageArgs,
+    WebhooksArgs, WebhooksCommand, WebhooksListArgs, WhoseArgs,
+};
 pub(crate) use self::archive::{
     DeleteCommand, ExportArgs, ForkArgs, ImportArgs, ReplayArgs, RetryArgs, ThreadsArgs, ThreadsCommand,
 };
@@ -102,7 +107,18 @@ pub(crate) enum Command {
     /// Runs that begin by the calendar.
     #[command(subcommand)]
     Schedule(ScheduleCommand),
-    /// Check configuration, storage, disk, clock and agents, and say what to do.
+    /// Keys that let their owners in at a server.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// What was written down of who was let in, what was given and taken away; `audit verify` checks it.
+    Audit(AuditArgs),
+    /// What the user has used, by day and agent.
+    Usage(UsageArgs),
+    /// Calls that tell of the ends of the user's runs; `webhooks resend` makes one again.
+    Webhooks(WebhooksArgs),
+    /// Counts and health of all users together, for operators.
+    Overview,
+    /// Check configuration, storage, disk, clock and agents, or a server, and say what to do.
     Doctor,
     /// Every setting, and where its value came from.
     Config,

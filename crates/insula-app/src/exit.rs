@@ -86,7 +86,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// The sources of an error, outermost first, each once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> Option<String> {
+fn chain(error: &dyn std::error::Error) -> Option<String> {
     let mut said = vec![error.to_string()];
     let mut next = error.source();
     while let Some(source) = next {
@@ -97,6 +97,15 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> Option<String> {
         next = source.source();
     }
     (said.len() > 1).then(|| one_line(&said[1..].join(": ")))
+}
+
+/// What is at the bottom of an error, if it is not on its surface.
+pub(crate) fn root(error: &dyn std::error::Error) -> Option<String> {
+    let mut last = error.source()?;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    Some(one_line(&last.to_string()))
 }
 
 impl From<insula_infra::Error> for Stop {

@@ -39,6 +39,15 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Why there is no secure connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// The certificate is not one that is believed here.
+    Certificate,
+    /// The other side speaks otherwise, or not at all.
+    Protocol,
+}
+
 /// A request was not made, not answered, or refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -123,12 +132,13 @@ impl Error {
         }
     }
 
-    /// Why the two sides could not agree on a secure connection, if that is what happened.
-    pub fn tls(&self) -> Option<&rustls::Error> {
+    /// Why there is no secure connection, if that is what happened.
+    pub fn tls(&self) -> Option<Tls> {
         let mut next = self.source();
         while let Some(error) = next {
-            if let Some(found) = error.downcast_ref() {
-                return Some(found);
+            if let Some(found) = error.downcast_ref::<rustls::Error>() {
+                let is_certificate = matches!(found, rustls::Error::InvalidCertificate(_));
+                return Some(if is_certificate { Tls::Certificate } else { Tls::Protocol });
             }
             // What an I/O error wraps is not its source.
             let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);

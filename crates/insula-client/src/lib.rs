@@ -34,7 +34,7 @@ mod tests;
 mod wire;
 
 pub use client::{Client, Key, Ready};
-pub use error::{Error, Problem};
+pub use error::{Error, Problem, Tls};
 pub use events::{Events, Item};
 pub use json::{Json, Lines, Page};
 pub use reqwest::Method;

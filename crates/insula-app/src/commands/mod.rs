@@ -3,6 +3,7 @@
 mod agents;
 mod answer;
 mod archive;
+mod audit;
 mod cancel;
 mod config;
 mod demo;
@@ -10,12 +11,16 @@ mod doctor;
 mod inbox;
 mod keeping;
 mod migrate;
+mod overview;
 mod run;
 mod runs;
 mod schedule;
 mod serve;
 mod submit;
 mod tail;
+mod token;
+mod usage;
+mod webhooks;
 mod work;
 
 use insula_context::{RunId, ThreadId};
@@ -55,6 +60,33 @@ async fn no_thread(island: &dyn Island, thread: &ThreadId) -> Stop {
         .advise(format!("`insula threads` lists them; {}", island.words().whose))
 }
 
+/// Refuses what makes no sense while a server is named.
+fn elsewhere(command: &Command, settings: &Settings) -> Result<(), Stop> {
+    if settings.server.is_none() {
+        return Ok(());
+    }
+    let origin = |key: &str| settings.origin(key);
+    let is_flag = |key: &&str| origin(key).starts_with("flag");
+    let here = match command {
+        Command::Demo(_) => Some("demo"),
+        Command::Work(_) => Some("work"),
+        Command::Serve(_) => Some("serve"),
+        Command::Migrate { .. } => Some("migrate"),
+        // What the settings come to is to be seen, wherever a server is named in them.
+        Command::Config => Some("config").filter(|_| is_flag(&"server")),
+        _ => None,
+    };
+    if let Some(name) = here {
+        let message = format!("`insula {name}` is done on this machine, and a server is named ({})", origin("server"));
+        return Err(Stop::usage(message).advise("leave the server out; `--server none` does, wherever it is named"));
+    }
+    match ["user", "tenant", "data_dir", "database"].iter().find(|key| is_flag(key)) {
+        Some(key) => Err(Stop::usage(format!("{} says nothing to a server ({})", origin(key), origin("server")))
+            .advise("the key says whose things they are, and the server where; `--server none` means this machine")),
+        None => Ok(()),
+    }
+}
+
 /// Does what was asked for.
 ///
 /// # Errors
@@ -66,6 +98,7 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         (Err(stop), Command::Doctor) => return doctor::without_settings(&stop, output),
         (Err(stop), _) => return Err(stop),
     };
+    elsewhere(&cli.command, &settings)?;
     let _sends_until_the_end = logging::start(&settings, output)?;
     let desk = Desk { output, settings };
     match cli.command {
@@ -88,6 +121,11 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         Command::Inbox(args) => inbox::inbox(&desk, args).await,
         Command::Answer(args) => answer::answer(&desk, args).await,
         Command::Schedule(command) => schedule::schedule(&desk, command).await,
+        Command::Token(command) => token::token(&desk, command).await,
+        Command::Audit(args) => audit::audit(&desk, args.command).await,
+        Command::Usage(args) => usage::usage(&desk, args).await,
+        Command::Webhooks(args) => webhooks::webhooks(&desk, args.command).await,
+        Command::Overview => overview::overview(&desk).await,
         Command::Doctor => doctor::doctor(&desk).await,
         Command::Config => config::config(&desk),
         Command::Migrate { check } => migrate::migrate(&desk, check),

@@ -67,8 +67,13 @@ impl Server {
                     .because(error)
                     .advise("`insula config` shows where its name came from")
             }),
-            KeySource::Nowhere => Err(Stop::new(Kind::NotAllowed, format!("{} wants a key, and none is given", self.address))
-                .advise("give one with --key @FILE, INSULA_KEY or insula.toml; whoever runs the server makes it: `insula token create`")),
+            KeySource::Nowhere => {
+                let stop = Stop::new(Kind::NotAllowed, format!("{} wants a key, and none is given", self.address));
+                Err(stop.advise(
+                    "give one with --key @FILE, INSULA_KEY or insula.toml; \
+                     where the server's database is, `insula token create` makes it",
+                ))
+            }
         }
     }
 }
@@ -122,6 +127,11 @@ pub(crate) struct Setting {
 }
 
 impl Settings {
+    /// Where a setting came from.
+    pub(crate) fn origin(&self, key: &str) -> &str {
+        self.origins.iter().find(|setting| setting.key == key).map_or("", |setting| &setting.origin)
+    }
+
     /// Reads all four sources.
     ///
     /// # Errors

@@ -91,3 +91,31 @@ fn what_is_wrong_is_named_with_its_source_and_key() {
         assert!(stop.message.contains(expected), "{} should contain {expected}", stop.message);
     }
 }
+
+#[test]
+fn a_key_is_shown_to_nobody() {
+    let secret = "insula_id_hush";
+    let file = format!("server = \"https://example.org\"\nkey = \"{secret}\"\n");
+    let settings = load(&file, &[], &[]).expect("valid");
+    let shown = settings.origins.iter().find(|setting| setting.key == "key").expect("a known key");
+    assert_eq!(shown.value, "hidden");
+    assert!(!format!("{settings:?}").contains("hush"));
+    // Whoever forgets the quotes is told where, and nobody reads it over a shoulder.
+    let stop = load(&format!("key = {secret}\n"), &[], &[]).expect_err("no TOML");
+    let said = format!("{stop:?}");
+    assert!(said.contains("line 1") && !said.contains("hush"), "{said}");
+}
+
+#[test]
+fn a_keys_file_is_meant_from_where_it_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("insula.toml");
+    std::fs::write(&path, "server = \"https://example.org\"\nkey = \"@key\"\n").expect("written");
+    let flags = SettingFlags { config: Some(path), ..flags(&[]) };
+    let server = Settings::load(&flags, &environment(&[])).expect("valid").server.expect("a server");
+    assert!(server.key().is_err(), "it is not there yet");
+    std::fs::write(folder.path().join("key"), "insula_id_secret\n").expect("written");
+    assert!(server.key().is_ok());
+    let nowhere = load("server = \"https://example.org\"\n", &[], &["server=none"]).expect("valid");
+    assert!(nowhere.server.is_none(), "`none` is here");
+}

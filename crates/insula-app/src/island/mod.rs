@@ -3,6 +3,7 @@
 //!
 //! What is not there is `None`, whoever would have it.
 
+mod account;
 mod here;
 mod shapes;
 mod there;
@@ -19,7 +20,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{config::Settings, exit::Stop};
-pub(crate) use here::Here;
+pub(crate) use account::{Account, KeyOrder, Named, Reach, Verdict, Whose};
+use here::Here;
 pub(crate) use shapes::{Agent, Conversation, Event, Need, Planned, Question, Run};
 pub(crate) use there::There;
 
@@ -113,7 +115,7 @@ pub(crate) struct Words {
 
 /// Everything that commands have done for a user.
 #[async_trait]
-pub(crate) trait Island: Send + Sync {
+pub(crate) trait Island: Account {
     /// Who the user is, for what is said.
     async fn owner(&self) -> String;
 

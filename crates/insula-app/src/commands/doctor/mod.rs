@@ -1,6 +1,7 @@
 //! `insula doctor`: looks at everything a run needs, changes nothing, and says what to do.
 
 mod checks;
+mod server;
 
 use serde::Serialize;
 use serde_json::json;
@@ -57,7 +58,10 @@ impl Check {
 
 /// Checks everything.
 pub(super) async fn doctor(desk: &Desk<'_>) -> Result<(), Stop> {
-    let checks = checks::all(&desk.settings).await;
+    let checks = match &desk.settings.server {
+        Some(server) => server::all(server).await,
+        None => checks::all(&desk.settings).await,
+    };
     report(&checks, desk.output)
 }
 

@@ -1,5 +1,6 @@
 //! Commands done on the database of this machine.
 
+mod account;
 mod reading;
 mod running;
 

@@ -1,5 +1,6 @@
 //! Commands done by a server.
 
+mod account;
 mod reading;
 mod refusals;
 mod running;
@@ -263,5 +264,31 @@ impl Island for There {
     async fn unschedule(&self, schedule: &str) -> Result<bool, Stop> {
         let removed = self.client.ask(Method::DELETE, &["schedules", schedule], &[], None).await;
         Ok(absent(removed)?.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_schedule_is_shown_as_the_engine_writes_it() {
+        let schedule = Schedule::new("digest", "0 9 * * *", "echo", json!({"a": 1})).timeout(Duration::from_secs(90));
+        let created_at = insula_context::Timestamp::from_micros(0);
+        let kept = insula_engine::Scheduled { schedule, created_at, next_at: None };
+        let wire = insula_server::wire::Schedule::from(kept.clone());
+        let shown: Value = planned(&Json::of(&wire).expect("JSON")).and_then(|it| Ok(it.read()?)).expect("read");
+        let mut expected = json!(kept);
+        expected.as_object_mut().expect("an object").remove("thread_id");
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_not_said_is_left_out_and_the_input_never() {
+        let body = Wish { agent: "echo".to_owned(), timeout: Some(Duration::from_micros(1)), ..Wish::default() }.body();
+        let expected = json!({"agent": "echo", "policy": "enqueue", "priority": 0, "deadline": "1ms", "input": null});
+        assert_eq!(body, expected);
     }
 }

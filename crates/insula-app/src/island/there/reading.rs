@@ -7,7 +7,7 @@ use insula_client::{Client, Error, Events, Item, Json};
 use serde::Deserialize;
 
 use super::super::{Event, Run, Telling, Told};
-use crate::exit::{Stop, chain};
+use crate::exit::{Stop, root};
 
 /// How many events are asked for at once.
 const PAGE: &str = "1000";
@@ -60,7 +60,7 @@ pub(super) fn told(item: Item) -> Told {
 }
 
 fn lost(error: &Error) -> String {
-    let cause = chain(error).map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let cause = root(error).map(|cause| format!(" ({cause})")).unwrap_or_default();
     format!("the connection is lost: {error}{cause}; trying again")
 }
 

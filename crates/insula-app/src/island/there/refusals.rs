@@ -1,12 +1,12 @@
 //! What a server refuses, in the words and codes of the command line.
 
-use insula_client::{Error, Json, Problem};
+use insula_client::{Error, Json, Problem, Tls};
 use insula_context::RunId;
 use insula_infra::ThreadPolicy;
 use serde_json::json;
 
 use super::Wish;
-use crate::exit::{Kind, Stop, chain};
+use crate::exit::{Kind, Stop, root};
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
@@ -21,7 +21,10 @@ impl From<Error> for Stop {
             ),
             Error::Key => (Kind::Configuration, "`insula config` shows where the key came from"),
             Error::Id { .. } => (Kind::Usage, "choose another id"),
-            Error::Unreachable { .. } if error.tls().is_some() => (
+            Error::Unreachable { .. } if error.tls() == Some(Tls::Protocol) => {
+                (Kind::Storage, "what answers there speaks no TLS, or another: is it a port for http?")
+            }
+            Error::Unreachable { .. } if error.tls() == Some(Tls::Certificate) => (
                 Kind::Storage,
                 "the certificate has to be of an authority that this machine trusts, and for this name; \
                  SSL_CERT_FILE names a file with others",
@@ -34,20 +37,24 @@ impl From<Error> for Stop {
             }
             _ => (Kind::Failed, "ask for less at once"),
         };
-        Self { cause: chain(&error), ..Self::new(kind, error.to_string()).advise(advice) }
+        Self { cause: root(&error), ..Self::new(kind, error.to_string()).advise(advice) }
     }
 }
 
 /// A refusal in the server's words.
 fn refused(problem: Problem) -> Stop {
     let advice = match (problem.name(), problem.retry_after) {
-        ("unauthenticated", _) => "--key, INSULA_KEY or insula.toml give the key; it may have expired or been revoked",
+        ("unauthenticated", _) => "`insula config` shows where it came from; it may have expired or been revoked",
         ("forbidden", _) => "use a key that may: `insula token create` makes one, with --role for operators and admins",
         ("internal", _) => "the server's log says more",
         (_, Some(_)) => "come back later",
         _ => "",
     };
-    let mut message = problem.to_string();
+    let mut message = match problem.name() {
+        // The server tells how to send one.
+        "unauthenticated" => "the server does not accept the key".to_owned(),
+        _ => problem.to_string(),
+    };
     // The server may have worked them into its words already.
     let missing = problem.violations.iter().filter(|violation| !problem.detail.contains(violation.as_str()));
     let violations: Vec<&str> = missing.map(String::as_str).collect();
@@ -124,5 +131,47 @@ pub(super) fn answered_before(answer: Result<Json, Error>, run: &RunId) -> Resul
         Err(error) if is(&error, "conflict") => Ok(Some(Json::of(&json!({"run_id": run, "answer": "answered"}))?)),
         Err(error) if is(&error, "invalid-input") => Err(Stop::from(error).advise(crate::exit::STILL_OPEN)),
         answer => absent(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(name: &str, detail: &str) -> Error {
+        let kind = format!("urn:insula:problem:{name}");
+        Error::Problem(Box::new(Problem { kind, detail: detail.to_owned(), ..Problem::default() }))
+    }
+
+    #[test]
+    fn every_problem_has_the_code_of_what_it_is() {
+        use insula_server::problem;
+        let code = |kind: problem::Kind| Stop::from(problem(kind.name(), "no")).kind;
+        for kind in problem::Kind::ALL {
+            let expected = match kind.status().as_u16() {
+                401 | 403 => Kind::NotAllowed,
+                404 => Kind::NotFound,
+                400 | 413..=415 | 422 => Kind::Usage,
+                408 | 500.. => Kind::Storage,
+                _ => Kind::Failed,
+            };
+            assert_eq!(code(kind), expected, "{}", kind.name());
+        }
+        assert_eq!(Stop::from(problem("made-up-later", "no")).kind, Kind::Failed);
+    }
+
+    #[test]
+    fn a_violation_is_said_once() {
+        let violations = vec!["it is \"soon\"".to_owned(), "it is short".to_owned()];
+        let detail = "the input is refused: it is short".to_owned();
+        let stop = refused(Problem { detail, violations, ..Problem::default() });
+        assert_eq!(stop.message, "the input is refused: it is short: it is \"soon\"");
+    }
+
+    #[test]
+    fn a_conflict_is_what_was_asked_for_unless_it_was_to_be_refused_then() {
+        let wish = |policy| Wish { policy, ..Wish::default() };
+        let kind = |policy| for_agent(problem("conflict", "no"), &wish(policy)).kind;
+        assert_eq!((kind(ThreadPolicy::Reject), kind(ThreadPolicy::Enqueue)), (Kind::Failed, Kind::Usage));
     }
 }
