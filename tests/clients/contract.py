@@ -34,7 +34,9 @@ def schemathesis(key, report):
         *["--report", "junit", "--report-junit-path", report],
         *[word for path in LEFT_OUT for word in ("--exclude-path", path)],
     ]
-    return subprocess.run(command, env={**os.environ, "COLUMNS": "120"}, stdout=sys.stderr).returncode
+    # It leaves a cache where it runs, which would steer the next run.
+    environment = {**os.environ, "COLUMNS": "120"}
+    return subprocess.run(command, env=environment, stdout=sys.stderr, cwd=report.parent).returncode
 
 
 def findings(case):

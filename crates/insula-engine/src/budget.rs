@@ -230,6 +230,16 @@ pub(crate) enum Charged {
     Accounts,
 }
 
+impl Charged {
+    /// What is booked of a call: all that counts where accounts do, and otherwise what the tool has reported, if anything.
+    fn booked(self, reported: Amounts, counted: Amounts) -> Option<Amounts> {
+        match self {
+            Self::Accounts => Some(counted),
+            Self::RunOnly => (!reported.is_zero()).then_some(reported),
+        }
+    }
+}
+
 /// What a call that is being made will be charged with.
 #[derive(Debug)]
 pub(crate) struct Charge {
@@ -243,7 +253,7 @@ pub(crate) struct Charge {
 pub(crate) struct Settled {
     /// What the tool has reported.
     pub reported: Option<Amounts>,
-    /// What users and tenants are charged with.
+    /// What the store books: on the accounts that are charged, and as what the user has used.
     pub spent: Option<Spent>,
     pub warnings: Vec<NewEvent>,
 }
@@ -260,7 +270,7 @@ impl Charge {
         let warnings = self.hold.settle(amounts);
         Settled {
             reported: (!reported.is_zero()).then_some(reported),
-            spent: (self.charged == Charged::Accounts).then_some(Spent { index: open.index, amounts }),
+            spent: self.charged.booked(reported, amounts).map(|amounts| Spent { index: open.index, amounts }),
             warnings: warnings.iter().map(|said| events::event(EventType::BudgetWarning, now, said)).collect(),
         }
     }

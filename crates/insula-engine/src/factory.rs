@@ -16,8 +16,7 @@ use serde_json::Value;
 
 use crate::{
     AnswerTo, Error, EventStream, FactoryBuilder, Limits, Metrics, RunRequest, Traces, UserExecutionEngine,
-    WebSocketBridge,
-    background, engine::EngineCore, events, inbox, platform::Platform, submission,
+    WebSocketBridge, background, engine::EngineCore, events, inbox, platform::Platform, submission,
 };
 
 /// Makes engines, one for each user and run, on shared infrastructure. A clone is the same factory with the same limits.

@@ -187,7 +187,8 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_changed_taken_out_put_in_or_moved_is_found() {
-        let tampers: [(fn(&mut Vec<AuditRecord>), u64); 7] = [
+        type Tamper = fn(&mut Vec<AuditRecord>);
+        let tampers: [(Tamper, u64); 7] = [
             (|log| log[4].action = "key.used".to_owned(), 5),
             (|log| log[4].detail = entry("", "\"other\"").detail, 5),
             (|log| log[4].at = Timestamp::from_micros(8), 5),

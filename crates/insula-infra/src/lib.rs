@@ -3,10 +3,10 @@
 //!
 //! Ports are split by authority. What takes a [`UserScope`](insula_context::UserScope) may be called by anyone who
 //! holds one: [`RunStore`], [`Inbox`], [`EventLog`], [`StateStore`],
-//! [`ScheduleStore`], [`Budgets`], [`UsageStore`], [`RedisManager`], [`DatabaseSessionManager`], [`Quota`]. What
+//! [`ScheduleStore`], [`Budgets`], [`UsageStore`], [`AuditLog`], [`RedisManager`], [`DatabaseSessionManager`], [`Quota`]. What
 //! works across scopes is named as such: the [`RunQueue`] is for the engine alone, [`KeyStore`] for whoever authenticates,
-//! [`Webhooks`] for whoever delivers, [`Census`] for operators, who get counts and nothing else. [`Signals`] are best-effort and never the
-//! only copy of anything; the log is durable.
+//! [`Webhooks`] for whoever delivers, [`Census`] for operators, who get counts and nothing else. [`Signals`] are
+//! best-effort and never the only copy of anything; the log is durable.
 //!
 //! ```
 //! # async fn example() -> Result<(), insula_infra::Error> {

@@ -1,6 +1,6 @@
 //! A run as the store keeps it: the summary of its events, changed in the same append as they.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use insula_context::{CancelReason, RunId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -199,7 +199,7 @@ impl WaitFor {
 }
 
 /// A run that does not exist yet.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewRun {
     /// Owner, thread, run, parent and agent.
     pub header: Arc<RunHeader>,
@@ -228,6 +228,22 @@ pub struct NewRun {
     pub options: Option<RawJson>,
     /// Who is to be told of its end. Nothing is made of it where a run has a parent.
     pub webhook: Option<RawJson>,
+}
+
+/// Without what is told to whom: there is a secret in it.
+impl fmt::Debug for NewRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewRun")
+            .field("header", &self.header)
+            .field("version", &self.version)
+            .field("input", &self.input)
+            .field("created_at", &self.created_at)
+            .field("available_at", &self.available_at)
+            .field("deadline", &self.deadline)
+            .field("policy", &self.policy)
+            .field("webhook", &self.webhook.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl NewRun {

@@ -1,7 +1,7 @@
 //! What is to be told to whom when a run ends. The end of a run and that its call is due are one write, so no process that
 //! is lost takes a call with it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use insula_context::{RunId, Timestamp, UserScope};
@@ -45,7 +45,7 @@ impl WebhookState {
 }
 
 /// A call as it is stored. A run has one at most, made by its [submission](crate::NewRun::webhook).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WebhookRecord {
     /// Of which run.
     pub header: Arc<RunHeader>,
@@ -61,6 +61,20 @@ pub struct WebhookRecord {
     pub last_error: Option<String>,
     /// When its run ended.
     pub ended_at: Option<Timestamp>,
+}
+
+/// Without the target: there is a secret in it.
+impl fmt::Debug for WebhookRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookRecord")
+            .field("header", &self.header)
+            .field("state", &self.state)
+            .field("attempts", &self.attempts)
+            .field("next_at", &self.next_at)
+            .field("last_error", &self.last_error)
+            .field("ended_at", &self.ended_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What came of an attempt.

@@ -347,6 +347,8 @@ pub async fn calls_go_with_their_thread_or_user(subject: Subject) {
     assert_eq!(subject.backend.queue.forget_before(subject.now(), 9).await.expect("the store answers"), 1);
     assert!(list(&subject, &ada, None).await.is_empty());
     assert!(due(&subject, 9).await.is_empty(), "somebody is told of what is gone");
+    let counts = subject.backend.census.counts().await.expect("the store counts");
+    assert_eq!(counts.webhooks_due, 0, "what is gone is counted");
     start(&subject, &ada, "deleted", "r1").await.end().await;
     assert_eq!(due_names(&subject).await, ["r1"], "the name may come back");
 }

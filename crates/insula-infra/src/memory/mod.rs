@@ -1,4 +1,5 @@
-//! The memory backend: the executable reading of the ports, for tests and first steps. Nothing outlives the process.
+//! The memory backend: the executable reading of the ports, for tests and first steps. Nothing outlives the process; keys,
+//! audit logs and what was used live as long as it does.
 //!
 //! What belongs to an owner stands in one shard, chosen by a hash of the scope, behind that shard's own lock: writes of
 //! different owners do not meet. What works across owners (whose turn it is, which sleeper is due) is touched only by

@@ -79,8 +79,11 @@ function skip(event) {
 
 /** @param {typeof VIEWS[string]|undefined} entry @param {string|undefined} id @param {string[]} roles */
 function content(entry, id, roles) {
-  if (!entry || (id && !entry.one)) return html`<${Empty} icon="search" title="Nothing is at this address"><p><a href="#/runs">Go to the runs</a></p></${Empty}>`;
-  if (entry.role && !roles.includes(entry.role)) return html`<${Empty} icon="keys" title=${`Only for the role ${entry.role}`}><p>The key that you signed in with does not have it.</p></${Empty}>`;
+  if (!entry || (id && !entry.one))
+    return html`<${Empty} icon="search" title="Nothing is at this address"><p><a href="#/runs">Go to the runs</a></p></${Empty}>`;
+  if (entry.role && !roles.includes(entry.role))
+    return html`<${Empty} icon="keys" title=${`Only for the role ${entry.role}`}>
+      <p>The key that you signed in with does not have it.</p></${Empty}>`;
   return id ? html`<${entry.one} id=${id} />` : html`<${entry.view} />`;
 }
 

@@ -53,11 +53,14 @@ const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: 
 export const dateTime = (time) => (time && !Number.isNaN(millis(time)) ? whole.format(millis(time)) : "–");
 /** @param {string|number} time */
 export const clock = (time) => clockTime.format(millis(time));
+/** With the day where that is not today. @param {string|number} time */
+export const moment = (time) => (Math.abs(millis(time) - now()) > DAY / 2 ? dateTime(time) : clock(time));
 
 /** Time since the beginning, as a timeline shows it. @param {number} ms */
 export function offset(ms) {
   if (ms < 0) return `−${duration(-ms)}`;
   if (ms === 0) return "0";
+  if (ms < 1) return `+${duration(ms)}`;
   if (ms < 100) return `+${trim(ms.toFixed(1))} ms`;
   if (ms < MINUTE) return `+${(ms / 1_000).toFixed(2)} s`;
   return `+${duration(ms)}`;

@@ -54,7 +54,8 @@ export function onKey(key, act) {
 }
 
 /** @param {EventTarget|null} target */
-const isTyping = (target) => target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) && !/^(range|radio|checkbox)$/.test(/** @type {any} */ (target).type);
+const isTyping = (target) => target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+  && !/^(range|radio|checkbox)$/.test(/** @type {any} */ (target).type);
 
 /** @param {KeyboardEvent} event */
 function pressed(event) {

@@ -65,7 +65,8 @@ export const MOST_ITEMS = 1_000;
 export function usePages(where, filters, { id, every = 0, limit = 50 }) {
   const search = query({ ...filters, limit });
   const first = usePolled((signal) => get(where + search, { signal }), every, [where, search]);
-  const [rest, setRest] = useState(/** @type {{of: string, items: any[], next: string|null, loading: boolean, problem?: any}|null} */ (null));
+  const [rest, setRest] = useState(/** @type {{of: string, items: any[], next: string|null, loading: boolean, problem?: any}|null} */
+    (null));
   const further = rest && rest.of === where + search ? rest : null;
   const next = further ? further.next : first.data?.next;
   const more = async () => {
@@ -79,7 +80,8 @@ export function usePages(where, filters, { id, every = 0, limit = 50 }) {
       setRest({ ...before, loading: false, problem });
     }
   };
-  return { ...first, problem: first.problem ?? further?.problem, items: first.data && joined(first.data.items, further?.items ?? [], id), next, more, loadingMore: further?.loading ?? false };
+  return { ...first, problem: first.problem ?? further?.problem, items: first.data && joined(first.data.items, further?.items ?? [], id),
+    next, more, loadingMore: further?.loading ?? false };
 }
 
 /** @param {any[]} fresh @param {any[]} older @param {(item: any) => string} id */

@@ -36,7 +36,8 @@ addEventListener("hashchange", () => {
  */
 export function to(parts, values = {}) {
   const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) if (value !== null && value !== undefined && value !== "") search.set(name, String(value));
+  for (const [name, value] of Object.entries(values)) if (value !== null && value !== undefined && value !== "")
+    search.set(name, String(value));
   const text = search.toString();
   return `#/${parts.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
 }

@@ -4,7 +4,8 @@
 
 /** How wide a squeezed stretch is at most, as a part of what is not squeezed. */
 const SQUEEZED = 0.05;
-const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5, 1728e5, 6048e5];
+const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5,
+  18e5, 36e5, 72e5, 216e5, 432e5, 864e5, 1728e5, 6048e5];
 
 /**
  * @param {{start: number, end: number, quiet?: [number, number][]}} span
@@ -65,7 +66,12 @@ function find(segments, at) {
   return low;
 }
 
-/** Round times since the start, not too close to one another. @param {Segment[]} segments @param {number} start @param {number} many */
+/**
+ * Round times since the start, not too close to one another.
+ * @param {Segment[]} segments
+ * @param {number} start
+ * @param {number} many
+ */
 function ticks(segments, start, many) {
   const busy = segments.filter((s) => !s.quiet);
   const whole = busy.reduce((sum, s) => sum + s.to - s.from, 0);

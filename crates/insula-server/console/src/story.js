@@ -72,6 +72,8 @@ export class Story {
     const run = this.#run(event, at);
     this.seq = event.seq;
     this.events += 1;
+    // The pause before a new attempt is over when the run does something again.
+    if (event.type !== "agent_resumed") closeWait(this, run, run.waits.find((wait) => wait.data.attempt), event, at);
     (HANDLERS[event.type] ?? HANDLERS.other)(this, run, event, at);
     run.status = statusOf(run);
   }
@@ -114,7 +116,10 @@ export class Story {
   }
 }
 
-/** Milliseconds with a fraction: the log has microseconds, and most steps take less than one of these. @param {string} timestamp */
+/**
+ * Milliseconds with a fraction: the log has microseconds, and most steps take less than one of these.
+ * @param {string} timestamp
+ */
 export function instant(timestamp) {
   const finer = /\.\d{3}(\d+)/.exec(timestamp);
   return Date.parse(timestamp) + (finer ? Number(`0.${finer[1]}`) : 0);
@@ -260,7 +265,8 @@ const HANDLERS = {
  * @returns {any}
  */
 export function tell(log, { root, until = Infinity, before }) {
-  const goesOn = before && before.epoch === log.epoch && before.root === root && before.seq <= until && before.until <= until && before.log === log;
+  const goesOn = before && before.epoch === log.epoch && before.root === root && before.seq <= until && before.until <= until &&
+    before.log === log;
   /** @type {any} */
   const story = goesOn ? before : Object.assign(new Story({ root }), { epoch: log.epoch, cursor: 0, noted: 0, log });
   story.until = until;

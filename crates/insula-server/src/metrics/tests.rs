@@ -75,7 +75,7 @@ async fn what_happened_is_counted() {
     metrics.request(None, "BREW", 404, Duration::from_millis(1));
     metrics.frames_sent(Frame::Event, 1);
     metrics.gap(GapReason::Behind);
-    metrics.auth_refused(AuthRefusal::Expired);
+    metrics.auth_refused(AuthRefusal::Invalid);
     metrics.rate_limited(RateLimited::Address);
     let text = rendered(&metrics, &factory).await;
     let route = ("route", "/v1/runs/{run_id}");
@@ -87,7 +87,7 @@ async fn what_happened_is_counted() {
     assert_eq!(value(&text, "insula_http_request_seconds_bucket", &[("le", "0.005"), route]), 2.0);
     assert_eq!(value(&text, "insula_frames_sent_total", &[("kind", "event")]), 1.0);
     assert_eq!(value(&text, "insula_gaps_total", &[("kind", "behind")]), 1.0);
-    assert_eq!(value(&text, "insula_auth_refusals_total", &[("kind", "expired")]), 1.0);
+    assert_eq!(value(&text, "insula_auth_refusals_total", &[("kind", "invalid")]), 1.0);
     assert_eq!(value(&text, "insula_rate_limited_total", &[("kind", "address")]), 1.0);
     assert_eq!(value(&text, "insula_runs_started_total", &[]), 2.0);
     assert_eq!(value(&text, "insula_runs_ended_total", &[("kind", "completed")]), 1.0);

@@ -149,13 +149,14 @@ async fn a_reader_that_fell_behind_what_is_kept_is_told_of_the_gap_and_goes_on_b
     assert!(engine.execute_agent(&first, "tools", json!(1)).await.unwrap().is_success());
     assert_eq!(take(&mut slow, 1).await[0].seq, 1, "the page that it has read is still its own");
     let mut late = engine.events(first.thread(), 3);
+    assert_eq!(late.head(), 0, "it has not looked yet");
     for _ in 0..4 {
         assert!(engine.execute_agent(&first.next_run(), "tools", json!(1)).await.unwrap().is_success());
     }
     // Five runs of nine events were written; the last two are kept.
     let Some(StreamItem::Gap { after, next }) = late.next().await.unwrap() else { panic!("no gap was told") };
     assert_eq!((after, next), (3, 28));
-    assert_eq!(late.cursor(), 27);
+    assert_eq!((late.cursor(), late.head()), (27, 45), "how far it is behind");
     let events = take(&mut late, 18).await;
     assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), (28..=45).collect::<Vec<_>>());
     assert!(engine.execute_agent(&first.next_run(), "echo", json!(1)).await.unwrap().is_success());

@@ -107,6 +107,9 @@ on_every_backend! {
         let log = log_of(&island, &context).await;
         let steps = log.iter().filter(|event| event.kind == EventType::StepCompleted);
         assert_eq!(steps.map(|step| data(step)["spent"]["tokens"].clone()).collect::<Vec<_>>(), [30, 30]);
+        let usage = island.ports().usage.usage(context.scope(), i64::MIN, i64::MAX).await.unwrap();
+        let spent: Vec<_> = usage.iter().map(|row| (row.agent.as_str(), row.tokens)).collect();
+        assert_eq!(spent, [("both", 0), ("middle", 0), ("thinker", 60)], "once, and by whom it was spent");
     }
 
     async fn what_is_reserved_is_not_there_for_a_call_beside_it_and_comes_back(island: Island) {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::stage::{began, delay, line_up, made, record};
 use crate::{
     engine::stage::{Gate, enough, held, nothing_is_left},
-    support::{Gauge, Island, in_virtual_time, log::runs_of, on_every_backend, until},
+    support::{Gauge, Island, events_of_run, in_virtual_time, log::runs_of, on_every_backend, until, words},
 };
 
 in_virtual_time! {
@@ -72,6 +72,27 @@ on_every_backend! {
             one.wait(&ada, &runs[0]).await.unwrap().unwrap();
         }
         assert_eq!(runs_of(island.ports(), &ada).await.len(), 20);
+        nothing_is_left(&island, &[&ada]).await;
+    }
+
+    async fn the_end_of_a_run_is_to_be_told_to_whom_its_submission_names_and_nobody_reads_the_secret(island: Island) {
+        let ada = island.user("ada");
+        let factory = island.factory();
+        let target = json!({"url": "https://example.org/done", "secret": "hush-hush-hush-hush"});
+        let request = RunRequest::new("echo", json!(1)).webhook(serde_json::value::to_raw_value(&target).unwrap().into());
+        assert!(!format!("{request:?}").contains("hush"), "{request:?}");
+        let run = factory.submit(&ada, request).await.unwrap();
+        factory.submit(&ada, RunRequest::new("echo", json!(2))).await.unwrap();
+        let record = factory.wait(&ada, &run).await.unwrap().unwrap();
+        let calls = island.ports().webhooks.due_webhooks(Duration::from_secs(60), 9).await.unwrap();
+        let [call] = calls.as_slice() else { panic!("one call: {calls:?}") };
+        assert_eq!((&call.header.run, call.ended_at), (&run, record.ended_at));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(call.target.get()).unwrap(), target);
+        let said = words(&events_of_run(island.ports(), &ada, &run).await);
+        let shown = serde_json::to_string(&record).unwrap();
+        for words in [said, shown, format!("{record:?} {call:?}")] {
+            assert!(!words.contains("hush"), "{words}");
+        }
         nothing_is_left(&island, &[&ada]).await;
     }
 

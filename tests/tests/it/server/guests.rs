@@ -84,6 +84,10 @@ async fn a_page_of_another_origin_opens_no_socket_and_calls_no_route() {
             assert_eq!(answer.status, if lets_in { 200 } else { 403 }, "{origin}");
             let allowed = answer.header("access-control-allow-origin");
             assert_eq!(allowed == origin, origin == "https://app.example.org", "{origin}: {answer:?}");
+            let asking = house.nobody().with("origin", origin).with("access-control-request-method", "POST");
+            let leave = asking.ask("OPTIONS", "/v1/runs", None).await;
+            let allowed = leave.header("access-control-allow-origin");
+            assert_eq!(allowed == origin, origin == "https://app.example.org", "{origin}: {leave:?}");
         }
     })
     .await;

@@ -195,6 +195,7 @@ async fn the_description_names_the_routes_that_there_are() {
             answered.extend(methods.filter(|method| method != "HEAD").map(|method| format!("{method} {path}")));
         }
         assert_eq!(answered, table::described());
+        nobody.ask("OPTIONS", "/v1/runs", None).await.refuses(405, "method-not-allowed");
         nobody.get("/v1/nothing").await.refuses(404, "not-found");
         let page = nobody.get("/").await;
         assert!(page.status == 200 && page.header("content-type").starts_with("text/html"), "{page:?}");
@@ -221,8 +222,7 @@ async fn every_answer_names_its_request() {
 }
 
 fn origin() -> Origin {
-    let trace =
-        TraceContext { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(), span_id: "00f067aa0ba902b7".into() };
+    let trace: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
     Origin {
         request: RequestId::new("req-1").unwrap(),
         correlation: Some("order-7".to_owned()),

@@ -30,7 +30,10 @@ export function AnswerForm({ open }) {
     <p class="question-text">${question.text}</p>
     ${expires && html`<p class="faint small">Expires <${Ago} time=${expires} /></p>`}
     ${!mayWrite() ? html`<p class="faint">This key may only read, so it cannot answer.</p>`
-      : choices.length > 0 ? html`<div class="choices" role="group" aria-label="Answers">${choices.map((choice) => html`<button type="button" disabled=${busy} data-test="choice" data-choice=${choice} onClick=${() => send(choice)}>${choice}</button>`)}</div>`
+      : choices.length > 0 ? html`<div class="choices" role="group" aria-label="Answers">
+        ${choices.map((choice) =>
+          html`<button type="button" disabled=${busy} data-test="choice" data-choice=${choice} onClick=${() => send(choice)}>
+            ${choice}</button>`)}</div>`
       : html`<${Written} schema=${question.schema} busy=${busy} problem=${problem} send=${send} />`}
     <${ProblemNote} problem=${problem} />
   </div>`;
@@ -47,6 +50,7 @@ function Written({ schema, busy, problem, send }) {
   };
   return html`<form onSubmit=${submit} noValidate>
     <${InputForm} schema=${schema} onGiven=${setGiven} violations=${problem?.violations} showFaults=${tried} />
-    <footer class="form-foot"><button type="submit" class="primary" disabled=${busy} data-test="answer-submit">${busy ? "Sending…" : "Answer"}</button></footer>
+    <footer class="form-foot">
+      <button type="submit" class="primary" disabled=${busy} data-test="answer-submit">${busy ? "Sending…" : "Answer"}</button></footer>
   </form>`;
 }

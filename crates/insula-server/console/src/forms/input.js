@@ -35,9 +35,13 @@ function SchemaInput({ schema, value, onGiven, violations, showFaults }) {
   };
   const faults = [...(showFaults ? given.faults : []), ...violations.map(violationOf).filter(({ path }) => path)];
   return html`<div class="input-form">
-    ${asJson ? html`<div class="field"><${JsonArea} text=${text} rows=${8} shared=${{ "aria-label": "Value as JSON", "data-field": "", onInput: (/** @type {any} */ e) => setText(e.target.value) }} /></div>`
+    ${asJson ? html`<div class="field">
+      <${JsonArea} text=${text} rows=${8}
+        shared=${{ "aria-label": "Value as JSON", "data-field": "", onInput: (/** @type {any} */ e) => setText(e.target.value) }} /></div>`
       : html`<${FieldOf} field=${field} draft=${draft} set=${setDraft} path="" id=${id.current} faults=${faults} />`}
-    ${field.kind !== "json" && html`<button type="button" class="link small" data-test="as-json" disabled=${asJson && Boolean(parse(text).problem)} onClick=${turn}>${asJson ? "Write it into fields" : "Write it as JSON"}</button>`}
+    ${field.kind !== "json" &&
+      html`<button type="button" class="link small" data-test="as-json" disabled=${asJson && Boolean(parse(text).problem)} onClick=${turn}>
+        ${asJson ? "Write it into fields" : "Write it as JSON"}</button>`}
   </div>`;
 }
 
@@ -55,16 +59,24 @@ function ofDraft(field, draft) {
   return { value, faults };
 }
 
-/** JSON where it is JSON, text where it is not, and a word on which of both it is. @param {{value: any, onGiven: (given: Given) => void}} props */
+/**
+ * JSON where it is JSON, text where it is not, and a word on which of both it is.
+ * @param {{value: any, onGiven: (given: Given) => void}} props
+ */
 function FreeInput({ value, onGiven }) {
-  const [text, setText] = useState(() => (value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value, null, 2)));
+  const [text, setText] = useState(() =>
+    (value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value, null, 2)));
   const [asText, setAsText] = useState(typeof value === "string" && !parse(value).problem);
   const parsed = parse(text);
   const isJson = !asText && text.trim() !== "" && !parsed.problem;
   const given = useMemo(() => ({ value: text === "" ? undefined : isJson ? parsed.value : text, faults: [] }), [text, isJson]);
   useEffect(() => onGiven(given), [given]);
   return html`<div class="field">
-    <textarea rows=${Math.min(16, Math.max(3, text.split("\n").length + 1))} aria-label="Text or JSON" placeholder="Text or JSON" value=${text} data-field="" class=${isJson ? "mono" : ""} onInput=${(/** @type {any} */ e) => setText(e.target.value)}></textarea>
-    <p class="about" role="status">${text === "" ? "Nothing is sent" : isJson ? "Sent as JSON" : "Sent as text"}${text.trim() && !parsed.problem && html` · <button type="button" class="link small" onClick=${() => setAsText(!asText)}>${asText ? "as JSON instead" : "as text instead"}</button>`}</p>
+    <textarea rows=${Math.min(16, Math.max(3, text.split("\n").length + 1))} aria-label="Text or JSON" placeholder="Text or JSON"
+      value=${text} data-field="" class=${isJson ? "mono" : ""} onInput=${(/** @type {any} */ e) => setText(e.target.value)}></textarea>
+    <p class="about" role="status">
+      ${text === "" ? "Nothing is sent" : isJson ? "Sent as JSON" : "Sent as text"}${text.trim() && !parsed.problem &&
+        html` · <button type="button" class="link small" onClick=${() => setAsText(!asText)}>
+          ${asText ? "as JSON instead" : "as text instead"}</button>`}</p>
   </div>`;
 }

@@ -24,13 +24,15 @@ const DEEPEST = 6;
 export const fieldOf = (schema) => compile(schema, { root: schema, name: "", required: true, depth: 0 });
 
 /** Whether a schema says anything at all. @param {any} schema */
-export const isFree = (schema) => schema === true || schema === null || schema === undefined || (typeof schema === "object" && !Object.keys(schema).some((key) => !/^(\$schema|title|description|default|\$id|\$comment)$/.test(key)));
+export const isFree = (schema) => schema === true || schema === null || schema === undefined ||
+  (typeof schema === "object" && !Object.keys(schema).some((key) => !/^(\$schema|title|description|default|\$id|\$comment)$/.test(key)));
 
 /** Whether a text does as well as something with fields: it is written as it is then, not as JSON. @param {any} schema */
 export function takesText(schema) {
   const { type, anyOf, oneOf } = resolve(schema, schema);
   const others = (anyOf ?? oneOf)?.map((/** @type {any} */ s) => resolve(s, schema));
-  return Array.isArray(type) ? type.includes("string") && type.length > 1 : Boolean(others?.length > 1 && others.some((/** @type {any} */ s) => s.type === "string" && !("const" in s) && !s.enum));
+  return Array.isArray(type) ? type.includes("string") && type.length > 1
+    : Boolean(others?.length > 1 && others.some((/** @type {any} */ s) => s.type === "string" && !("const" in s) && !s.enum));
 }
 
 /** @param {any} given @param {{root: any, name: string, required: boolean, depth: number}} at @returns {Field} */
@@ -48,7 +50,8 @@ function compile(given, at) {
 function shape(schema, at) {
   const choices = choicesOf(schema, at.root);
   if (choices) return { kind: "choice", choices };
-  if (at.depth >= DEEPEST || schema.oneOf || schema.anyOf || schema.allOf || schema.not || schema.if) return { kind: "json" };
+  if (at.depth >= DEEPEST || Array.isArray(schema.type) || schema.oneOf || schema.anyOf || schema.allOf || schema.not || schema.if)
+    return { kind: "json" };
   const below = { root: at.root, depth: at.depth + 1 };
   switch (schema.type) {
     case "string": return { kind: "text" };
@@ -79,7 +82,9 @@ function resolve(schema, root) {
   let resolved = schema && typeof schema === "object" ? schema : {};
   for (let hops = 0; typeof resolved.$ref === "string" && hops < 16; hops += 1) {
     const { $ref, ...beside } = resolved;
-    const found = $ref.startsWith("#") ? $ref.slice(1).split("/").filter(Boolean).reduce((/** @type {any} */ at, /** @type {string} */ key) => at?.[key.replaceAll("~1", "/").replaceAll("~0", "~")], root) : undefined;
+    const found = $ref.startsWith("#")
+      ? $ref.slice(1).split("/").filter(Boolean).reduce((/** @type {any} */ at, /** @type {string} */ key) =>
+        at?.[key.replaceAll("~1", "/").replaceAll("~0", "~")], root) : undefined;
     resolved = { ...(found && typeof found === "object" ? found : {}), ...beside };
   }
   return resolved.allOf?.length === 1 ? { ...resolve(resolved.allOf[0], root), ...resolved, allOf: undefined } : resolved;
@@ -103,11 +108,13 @@ function plain(schema, root) {
 function choicesOf(schema, root) {
   const label = (/** @type {any} */ value) => (typeof value === "string" ? value : JSON.stringify(value));
   if ("const" in schema) return [{ value: schema.const, label: label(schema.const) }];
-  if (Array.isArray(schema.enum)) return schema.enum.filter((/** @type {any} */ v) => v !== null).map((/** @type {any} */ value) => ({ value, label: label(value) }));
+  if (Array.isArray(schema.enum))
+    return schema.enum.filter((/** @type {any} */ v) => v !== null).map((/** @type {any} */ value) => ({ value, label: label(value) }));
   const several = (schema.oneOf ?? schema.anyOf)?.map((/** @type {any} */ s) => resolve(s, root));
   const fixed = (/** @type {any} */ s) => "const" in s || (Array.isArray(s.enum) && s.enum.length > 0);
   if (!several?.every(fixed)) return undefined;
-  return several.flatMap((/** @type {any} */ s) => (s.enum ?? [s.const]).map((/** @type {any} */ value) => ({ value, label: s.title ?? label(value), about: s.description })));
+  return several.flatMap((/** @type {any} */ s) =>
+    (s.enum ?? [s.const]).map((/** @type {any} */ value) => ({ value, label: s.title ?? label(value), about: s.description })));
 }
 
 /** What is in a field before anybody has written. @param {Field} field @param {any} [value] @returns {any} */

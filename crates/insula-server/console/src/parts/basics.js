@@ -6,7 +6,8 @@ import { classes, html, useEffect, useRef, useSignal, useState } from "../html.j
 import { Icon } from "./icon.js";
 
 /** How a run, a key, a webhook or a component is, as a word with a dot. @param {{is: string, test?: string}} props */
-export const Status = ({ is, test }) => html`<span class="status" data-status=${is} data-test=${test}><i class="dot" aria-hidden="true"></i>${words(is)}</span>`;
+export const Status = ({ is, test }) =>
+  html`<span class="status" data-status=${is} data-test=${test}><i class="dot" aria-hidden="true"></i>${words(is)}</span>`;
 
 /** A time as how long ago it was. @param {{time: string|null|undefined}} props */
 export function Ago({ time }) {
@@ -32,7 +33,8 @@ export function Copy({ text, label = "Copy", children }) {
     set(true);
     setTimeout(() => set(false), 1_500);
   };
-  return html`<button type="button" class=${classes("quiet", "small", !children && "square")} onClick=${copy} title=${label} aria-label=${copied ? "Copied" : label}>
+  return html`<button type="button" class=${classes("quiet", "small", !children && "square")} onClick=${copy} title=${label}
+    aria-label=${copied ? "Copied" : label}>
     <${Icon} name=${copied ? "check" : "copy"} />${children && html`<span>${copied ? "Copied" : children}</span>`}
   </button>`;
 }
@@ -87,7 +89,7 @@ export function ProblemNote({ problem, onRetry }) {
   const ref = useRef(/** @type {HTMLElement|null} */ (null));
   useEffect(() => ref.current?.scrollIntoView({ block: "nearest" }), [problem]);
   if (!problem) return null;
-  const violations = problem.violations ?? [];
+  const violations = (problem.violations ?? []).filter((/** @type {string} */ v) => !problem.detail?.includes(v));
   return html`<div ref=${ref} class="note bad" role="alert" data-test="problem">
     <strong>${problem.title ?? "Something went wrong"}</strong>
     ${problem.detail && problem.detail !== problem.title && html`<p>${problem.detail}</p>`}
@@ -102,7 +104,9 @@ export function ProblemNote({ problem, onRetry }) {
 }
 
 /** Lines where something will be. @param {{lines?: number}} props */
-export const Loading = ({ lines = 4 }) => html`<div class="loading" role="status" aria-label="Loading">${Array.from({ length: lines }, () => html`<div class="bone"></div>`)}</div>`;
+export const Loading = ({ lines = 4 }) =>
+  html`<div class="loading" role="status" aria-label="Loading">
+    ${Array.from({ length: lines }, () => html`<div class="bone"></div>`)}</div>`;
 
 /** A page's head: what it is, what can be done. @param {{title: any, hint?: any, children?: any}} props */
 export const Head = ({ title, hint, children }) => html`<header class="head">
@@ -117,4 +121,6 @@ export function payloadText(value) {
 }
 
 /** Facts as names and values. @param {{of: [string, any][]}} props */
-export const Facts = ({ of }) => html`<dl class="facts">${of.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+export const Facts = ({ of }) =>
+  html`<dl class="facts">${of.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) =>
+    html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;

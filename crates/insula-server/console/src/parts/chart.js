@@ -51,18 +51,30 @@ export function Chart({ title, days, series, kind, format, note }) {
   };
   return html`<figure class="chart" data-test="chart" data-title=${title}>
     <figcaption><b>${title}</b><${Legend} series=${series} day=${shown === null ? null : days[shown]} format=${format} /></figcaption>
-    <div ref=${ref}><svg width=${width} height=${HEIGHT} role="img" tabIndex="0" aria-label=${`${title}, ${days.length} days, at most ${format(highest)}`} onMouseMove=${move} onMouseLeave=${() => point(null)} onKeyDown=${keys}>
-      ${(highest > 0 ? [0, 0.5, 1] : [0]).map((part) => html`<g><line class="grid" x1=${LEFT} x2=${width} y1=${y(top * part)} y2=${y(top * part)} /><text class="tick" x=${LEFT - 8} y=${y(top * part) + 4} text-anchor="end">${format(top * part)}</text></g>`)}
+    <div ref=${ref}><svg width=${width} height=${HEIGHT} role="img" tabIndex="0"
+      aria-label=${`${title}, ${days.length} days, at most ${format(highest)}`} onMouseMove=${move} onMouseLeave=${() => point(null)}
+        onKeyDown=${keys}>
+      ${(highest > 0 ? [0, 0.5, 1] : [0]).map((part) =>
+        html`<g><line class="grid" x1=${LEFT} x2=${width} y1=${y(top * part)} y2=${y(top * part)} />
+          <text class="tick" x=${LEFT - 8} y=${y(top * part) + 4} text-anchor="end">${format(top * part)}</text></g>`)}
       ${shown !== null && html`<rect class="hover" x=${LEFT + shown * each} width=${each} y=${TOP} height=${HEIGHT - TOP - BOTTOM} />`}
-      ${kind === "bars" ? html`<${Bars} days=${days} series=${series} x=${x} y=${y} each=${each} />` : series.map((s) => html`<${Line} days=${days} series=${s} x=${x} y=${y} />`)}
-      ${days.map((day, i) => i % Math.ceil(56 / each) === 0 && html`<text class="tick" x=${x(i)} y=${HEIGHT - 4} text-anchor=${i === 0 ? "start" : "middle"}>${day.date.slice(5).replace("-", "/")}</text>`)}
+      ${kind === "bars" ? html`<${Bars} days=${days} series=${series} x=${x} y=${y} each=${each} />`
+        : series.map((s) => html`<${Line} days=${days} series=${s} x=${x} y=${y} />`)}
+      ${days.map((day, i) => i % Math.ceil(56 / each) === 0 &&
+        html`<text class="tick" x=${x(i)} y=${HEIGHT - 4} text-anchor=${i === 0 ? "start" : x(i) > width - 20 ? "end" : "middle"}>
+          ${day.date.slice(5).replace("-", "/")}</text>`)}
     </svg></div>
     ${note && html`<p class="faint small">${note}</p>`}
   </figure>`;
 }
 
 /** @param {{series: Series[], day: any, format: (value: number) => string}} props */
-const Legend = ({ series, day, format }) => html`<span class="legend">${day && html`<b class="number">${day.date}</b>`}${series.map((s) => html`<span data-tone=${s.tone}><i class="swatch" aria-hidden="true"></i>${s.name}${day && html` <b class="number">${s.of(day) === null ? "–" : format(/** @type {number} */ (s.of(day)))}</b>`}</span>`)}</span>`;
+const Legend = ({ series, day, format }) =>
+  html`<span class="legend">
+    ${day && html`<b class="number">${day.date}</b>`}${series.map((s) =>
+      html`<span data-tone=${s.tone}><i class="swatch" aria-hidden="true"></i>
+        ${s.name}${day && html` <b class="number">${s.of(day) === null ? "–" : format(/** @type {number} */ (s.of(day)))}</b>`}</span>`)}
+          </span>`;
 
 /** @param {any} props */
 function Bars({ days, series, x, y, each }) {
@@ -72,7 +84,8 @@ function Bars({ days, series, x, y, each }) {
     return series.map((/** @type {Series} */ s) => {
       const value = s.of(day) ?? 0, from = below;
       below += value;
-      return value > 0 && html`<rect class="area" data-tone=${s.tone} x=${x(i) - width / 2} width=${width} y=${y(below)} height=${Math.max(1, y(from) - y(below))} rx="1.5" />`;
+      return value > 0 && html`<rect class="area" data-tone=${s.tone} x=${x(i) - width / 2} width=${width} y=${y(below)}
+        height=${Math.max(1, y(from) - y(below))} rx="1.5" />`;
     });
   });
 }
@@ -87,7 +100,9 @@ function Line({ days, series, x, y }) {
     pen = "L";
     return part;
   }).join("");
-  return html`<g data-tone=${series.tone}><path class="line" d=${path} />${days.map((/** @type {any} */ day, /** @type {number} */ i) => series.of(day) !== null && html`<circle class="knot" cx=${x(i)} cy=${y(series.of(day))} r="2" />`)}</g>`;
+  return html`<g data-tone=${series.tone}><path class="line" d=${path} />
+    ${days.map((/** @type {any} */ day, /** @type {number} */ i) => series.of(day) !== null &&
+      html`<circle class="knot" cx=${x(i)} cy=${y(series.of(day))} r="2" />`)}</g>`;
 }
 
 /** The last values as a line. @param {{values: number[]}} props */
@@ -95,5 +110,6 @@ export function Spark({ values }) {
   if (values.length < 2) return html`<svg class="spark" viewBox="0 0 100 24" aria-hidden="true"></svg>`;
   const top = Math.max(1, ...values);
   const points = values.map((v, i) => `${((i / (values.length - 1)) * 100).toFixed(1)},${(22 - (v / top) * 20).toFixed(1)}`).join(" ");
-  return html`<svg class=${classes("spark")} viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true"><polyline points=${points} /></svg>`;
+  return html`<svg class=${classes("spark")} viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
+    <polyline points=${points} /></svg>`;
 }

@@ -14,13 +14,17 @@ export function Dialog({ title, onClose, children, test }) {
   const backdrop = (/** @type {MouseEvent} */ event) => event.target === ref.current && onClose();
   return html`<dialog ref=${ref} class="dialog" aria-label=${title} data-test=${test} onClose=${onClose} onMouseDown=${backdrop}>
     <div class="dialog-body">
-      <header class="dialog-head"><h2>${title}</h2><button type="button" class="quiet square" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></header>
+      <header class="dialog-head"><h2>${title}</h2>
+        <button type="button" class="quiet square" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></header>
       ${children}
     </div>
   </dialog>`;
 }
 
-/** @typedef {{title: string, text: any, action: string, danger?: boolean, reason?: string, type?: string, answer: (given: string|null) => void}} Asked */
+/**
+ * @typedef {{title: string, text: any, action: string, danger?: boolean, reason?: string, type?: string,
+ *   answer: (given: string|null) => void}} Asked
+ */
 /** @type {{value: Asked|null, peek(): Asked|null}} */
 const asked = signal(null);
 
@@ -50,11 +54,15 @@ export function Confirm() {
   return html`<${Dialog} title=${question.title} onClose=${() => answer(null)} test="confirm">
     <form onSubmit=${submit}>
       <div class="dialog-text">${question.text}</div>
-      ${(question.reason || question.type) && html`<label class="field"><span class="label">${question.type ? html`Write <b>${question.type}</b> to go on` : question.reason}</span>
-        <input type="text" value=${given} autocomplete="off" data-test="confirm-text" onInput=${(/** @type {any} */ e) => set(e.target.value)} /></label>`}
+      ${(question.reason || question.type) &&
+        html`<label class="field">
+          <span class="label">${question.type ? html`Write <b>${question.type}</b> to go on` : question.reason}</span>
+        <input type="text" value=${given} autocomplete="off" data-test="confirm-text" onInput=${(/** @type {any} */ e) =>
+          set(e.target.value)} /></label>`}
       <footer class="dialog-foot">
         <button type="button" onClick=${() => answer(null)}>Go back</button>
-        <button type="submit" class=${question.danger ? "danger" : "primary"} disabled=${!isReady} data-test="confirm-yes">${question.action}</button>
+        <button type="submit" class=${question.danger ? "danger" : "primary"} disabled=${!isReady} data-test="confirm-yes">
+          ${question.action}</button>
       </footer>
     </form>
   </${Dialog}>`;

@@ -10,7 +10,8 @@ export function KeyMap() {
   const places = Object.entries(PLACES).filter(([, place]) => !place.role || may(place.role));
   return html`<${Dialog} title="Keys" onClose=${() => (mapShown.value = false)} test="keymap">
     <div class="keymap">
-      <dl>${KEYS.map(([keys, what]) => html`<div><dt>${keys.split("  ").map((key) => html`<kbd>${key}</kbd>`)}</dt><dd>${what}</dd></div>`)}</dl>
+      <dl>${KEYS.map(([keys, what]) =>
+        html`<div><dt>${keys.split("  ").map((key) => html`<kbd>${key}</kbd>`)}</dt><dd>${what}</dd></div>`)}</dl>
       <dl>${places.map(([key, { name }]) => html`<div><dt><kbd>g</kbd><kbd>${key}</kbd></dt><dd>${name}</dd></div>`)}</dl>
     </div>
   </${Dialog}>`;

@@ -13,14 +13,22 @@ export function Listing({ list, empty, children }) {
     ${list.items.length === 0 ? empty : children}
     ${list.next && html`<div class="further">${list.items.length >= MOST_ITEMS
       ? html`<span class="faint">${count(list.items.length)} are shown. Narrow the filter to see others.</span>`
-      : html`<button type="button" disabled=${list.loadingMore} data-test="more" onClick=${list.more}>${list.loadingMore ? "Loading…" : "More"}</button>`}</div>`}`;
+      : html`<button type="button" disabled=${list.loadingMore} data-test="more" onClick=${list.more}>
+        ${list.loadingMore ? "Loading…" : "More"}</button>`}</div>`}`;
 }
 
 /** A field that narrows a list. @param {{value: string, set: (text: string) => void, label: string}} props */
-export const Search = ({ value, set, label }) => html`<label class="search"><${Icon} name="search" /><input type="search" placeholder=${label} aria-label=${label} value=${value} data-search data-test="search" onInput=${(/** @type {any} */ e) => set(e.target.value)} /><kbd aria-hidden="true">/</kbd></label>`;
+export const Search = ({ value, set, label }) =>
+  html`<label class="search"><${Icon} name="search" />
+    <input type="search" placeholder=${label} aria-label=${label} value=${value} data-search data-test="search"
+      onInput=${(/** @type {any} */ e) => set(e.target.value)} /><kbd aria-hidden="true">/</kbd></label>`;
 
 /**
  * Choices beside one another, of which one is on.
  * @param {{label: string, at: string, choices: [string, string][], set: (choice: string) => void, test?: string}} props
  */
-export const Tabs = ({ label, at, choices, set, test }) => html`<div class="tabs" role="group" aria-label=${label} data-test=${test}>${choices.map(([name, words]) => html`<button type="button" class="tab" aria-pressed=${at === name} data-choice=${name} onClick=${() => set(name)}>${words}</button>`)}</div>`;
+export const Tabs = ({ label, at, choices, set, test }) =>
+  html`<div class="tabs" role="group" aria-label=${label} data-test=${test}>
+    ${choices.map(([name, words]) =>
+      html`<button type="button" class="tab" aria-pressed=${at === name} data-choice=${name} onClick=${() => set(name)}>
+        ${words}</button>`)}</div>`;

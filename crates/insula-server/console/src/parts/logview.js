@@ -19,7 +19,10 @@ import { Waterfall } from "./waterfall.js";
 
 const FRAME = 250;
 
-/** @param {{log: import("../logs.js").Log, root?: string, onStory?: (story: any) => void, empty?: any}} props `onStory` hears of the end of the log, never of a replay */
+/**
+ * @param {{log: import("../logs.js").Log, root?: string, onStory?: (story: any) => void,
+ *   empty?: any}} props `onStory` hears of the end of the log, never of a replay
+ */
 export function LogView({ log, root, onStory, empty }) {
   const revision = useSignal(log.revision);
   const state = useSignal(log.state);
@@ -40,8 +43,11 @@ export function LogView({ log, root, onStory, empty }) {
   return html`<div class="logview" data-test="log" data-state=${state} data-seq=${log.last}>
     <${Questions} story=${story} isPast=${replay.seq !== null} />
     ${story.events > 0 && html`<${Waterfall} story=${story} now=${now} onPick=${(/** @type {any} */ row) => setFocus({ seq: row.seq })} />`}
-    <${Timeline} story=${story} now=${now} canFork=${mayWrite()} onFork=${(/** @type {number} */ seq) => fork(log.thread, seq)} focus=${focus} beyond=${html`<${Beyond} log=${log} root=${root} />`} />
-    ${log.events.length > 0 && html`<${ReplayBar} log=${log} replay=${replay} canFork=${mayWrite()} onFork=${(/** @type {number} */ seq) => fork(log.thread, seq)} />`}
+    <${Timeline} story=${story} now=${now} canFork=${mayWrite()} onFork=${(/** @type {number} */ seq) => fork(log.thread, seq)}
+      focus=${focus} beyond=${html`<${Beyond} log=${log} root=${root} />`} />
+    ${log.events.length > 0 &&
+      html`<${ReplayBar} log=${log} replay=${replay} canFork=${mayWrite()} onFork=${(/** @type {number} */ seq) =>
+        fork(log.thread, seq)} />`}
   </div>`;
 }
 
@@ -58,7 +64,11 @@ function useStory(log, root, seq, revision) {
   return told.current;
 }
 
-/** The time up to which open bars reach: it moves on while something is under way. @param {boolean} isLive @param {import("../story.js").Story} story */
+/**
+ * The time up to which open bars reach: it moves on while something is under way.
+ * @param {boolean} isLive
+ * @param {import("../story.js").Story} story
+ */
 function useNow(isLive, story) {
   const [, again] = useState(0);
   useEffect(() => {
@@ -73,10 +83,13 @@ function useNow(isLive, story) {
 function Questions({ story, isPast }) {
   const waits = [...story.runs.values()].flatMap((run) => run.waits.filter((row) => row.data.question).map((row) => ({ run, row })));
   if (waits.length === 0) return null;
-  return html`<section class="questions" aria-label="Open questions">${waits.map(({ run, row }) => html`<article class="question" key=${row.seq}>
-    <header><${Icon} name="human" /><b>${run.agent}</b> <span class="faint">${row.data.waiting_for === "reconcile" ? "needs to know" : "asks"}</span></header>
+  return html`<section class="questions" aria-label="Open questions">
+    ${waits.map(({ run, row }) => html`<article class="question" key=${row.seq}>
+    <header><${Icon} name="human" />
+      <b>${run.agent}</b> <span class="faint">${row.data.waiting_for === "reconcile" ? "needs to know" : "asks"}</span></header>
     ${isPast ? html`<p class="question-text">${row.data.question.text}</p><p class="faint small">Asked at this moment of the replay.</p>`
-      : html`<${AnswerForm} open=${{ run_id: run.id, index: row.data.index, question: row.data.question, waiting_for: row.data.waiting_for, expires_at: row.data.until }} />`}
+      : html`<${AnswerForm} open=${{ run_id: run.id, index: row.data.index, question: row.data.question, waiting_for: row.data.waiting_for,
+        expires_at: row.data.until }} />`}
   </article>`)}</section>`;
 }
 
@@ -91,7 +104,9 @@ function Beyond({ log, root }) {
   };
   if (root && log.events.length < KEPT) return null;
   return html`<div class="further"><span class="faint">${count(log.start)} events before</span>
-    ${log.mayReachBack ? html`<button type="button" class="small" disabled=${busy} data-test="load-earlier" onClick=${more}>${busy ? "Loading…" : "Load earlier"}</button>` : html`<span class="faint">This page keeps ${count(KEPT)} at a time; the export has all of them.</span>`}</div>`;
+    ${log.mayReachBack ? html`<button type="button" class="small" disabled=${busy} data-test="load-earlier" onClick=${more}>
+      ${busy ? "Loading…" : "Load earlier"}</button>`
+        : html`<span class="faint">This page keeps ${count(KEPT)} at a time; the export has all of them.</span>`}</div>`;
 }
 
 /** @param {string} thread @param {number} seq */

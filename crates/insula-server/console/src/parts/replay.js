@@ -8,7 +8,11 @@ import { Icon } from "./icon.js";
 const SPEEDS = [1, 4, 16, 64];
 const LONGEST_PAUSE = 800, SHORTEST_PAUSE = 16;
 
-/** The place of the last event with this `seq` or a smaller one; -1 before the first. @param {{seq: number}[]} events @param {number} seq */
+/**
+ * The place of the last event with this `seq` or a smaller one; -1 before the first.
+ * @param {{seq: number}[]} events
+ * @param {number} seq
+ */
 export function placeOf(events, seq) {
   let low = 0, high = events.length;
   while (low < high) {
@@ -43,13 +47,17 @@ export function useReplay(log) {
   const latest = useRef({ step, play, playing });
   latest.current = { step, play, playing };
   useEffect(() => {
-    const leave = [onKey("[", () => latest.current.step(-1)), onKey("]", () => latest.current.step(1)), onKey("p", () => latest.current.play(!latest.current.playing))];
+    const leave = [onKey("[", () => latest.current.step(-1)), onKey("]", () => latest.current.step(1)),
+      onKey("p", () => latest.current.play(!latest.current.playing))];
     return () => leave.forEach((off) => off());
   }, []);
   return { seq, go, step, playing, play, speed, setSpeed };
 }
 
-/** @param {import("../logs.js").Log} log @param {{seq: number|null, playing: boolean, speed: number, setSeq: any, setPlaying: any}} state */
+/**
+ * @param {import("../logs.js").Log} log
+ * @param {{seq: number|null, playing: boolean, speed: number, setSeq: any, setPlaying: any}} state
+ */
 function usePlaying(log, { seq, playing, speed, setSeq, setPlaying }) {
   useEffect(() => {
     if (!playing) return undefined;
@@ -76,14 +84,21 @@ export function ReplayBar({ log, replay, canFork, onFork }) {
   const first = log.events[0]?.seq ?? 1, last = Math.max(first, log.last);
   const at = Math.min(seq ?? last, last);
   return html`<div class="replay" role="group" aria-label="Replay" data-test="replay" data-live=${seq === null}>
-    <button type="button" class="quiet square" aria-label="One event back" disabled=${at <= first} onClick=${() => step(-1)}><${Icon} name="chevron" /></button>
-    <button type="button" class="square" aria-label=${playing ? "Pause" : "Play from here"} data-test="replay-play" onClick=${() => play(!playing)}><${Icon} name=${playing ? "pause" : "play"} /></button>
-    <button type="button" class="quiet square" aria-label="One event on" disabled=${seq === null} onClick=${() => step(1)}><${Icon} name="chevron" /></button>
-    <input type="range" min=${first} max=${last} value=${at} aria-label="Event" aria-valuetext=${`event ${at} of ${last}`} data-test="replay-slider"
+    <button type="button" class="quiet square" aria-label="One event back" disabled=${at <= first} onClick=${() => step(-1)}>
+      <${Icon} name="chevron" /></button>
+    <button type="button" class="square" aria-label=${playing ? "Pause" : "Play from here"} data-test="replay-play" onClick=${() =>
+      play(!playing)}><${Icon} name=${playing ? "pause" : "play"} /></button>
+    <button type="button" class="quiet square" aria-label="One event on" disabled=${seq === null} onClick=${() => step(1)}>
+      <${Icon} name="chevron" /></button>
+    <input type="range" min=${first} max=${last} value=${at} aria-label="Event" aria-valuetext=${`event ${at} of ${last}`}
+      data-test="replay-slider"
       onInput=${(/** @type {any} */ e) => go(Number(e.target.value))} />
     <span class="replay-seq number" data-test="replay-seq">${at}<span class="faint"> / ${last}</span></span>
-    <select aria-label="Speed" value=${speed} onChange=${(/** @type {any} */ e) => setSpeed(Number(e.target.value))}>${SPEEDS.map((s) => html`<option value=${s}>${s}×</option>`)}</select>
-    ${canFork && html`<button type="button" class="small" data-test="fork" onClick=${() => onFork(at)} title="A new thread that begins with the events up to here"><${Icon} name="fork" /><span>Fork here</span></button>`}
-    <button type="button" class="small replay-live" disabled=${seq === null} data-test="replay-live" onClick=${() => { play(false); go(null); }}><${Icon} name="live" /><span>Latest</span></button>
+    <select aria-label="Speed" value=${speed} onChange=${(/** @type {any} */ e) => setSpeed(Number(e.target.value))}>
+      ${SPEEDS.map((s) => html`<option value=${s}>${s}×</option>`)}</select>
+    ${canFork && html`<button type="button" class="small" data-test="fork" onClick=${() => onFork(at)}
+      title="A new thread that begins with the events up to here"><${Icon} name="fork" /><span>Fork here</span></button>`}
+    <button type="button" class="small replay-live" disabled=${seq === null} data-test="replay-live" onClick=${() =>
+      { play(false); go(null); }}><${Icon} name="live" /><span>Latest</span></button>
   </div>`;
 }

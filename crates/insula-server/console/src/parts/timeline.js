@@ -20,7 +20,8 @@ const SIEVES = [
 
 /** Everything that a row says, to search in. @param {Row} row */
 function said(row) {
-  return [row.type, row.child?.agent, row.status, row.text, brief(row.data, 4_000), row.ended && brief(row.ended, 4_000)].join(" ").toLowerCase();
+  return [row.type, row.child?.agent, row.status, row.text, brief(row.data, 4_000), row.ended &&
+    brief(row.ended, 4_000)].join(" ").toLowerCase();
 }
 
 /**
@@ -32,7 +33,8 @@ export function Timeline({ story, now, canFork, onFork, beyond, focus }) {
   const [search, setSearch] = useState("");
   const [folded, setFolded] = useState(() => new Set());
   const [opened, setOpened] = useState(() => new Set());
-  const flat = useMemo(() => unfold(story.rows, { folded, keep: keeper(sieve, search) }), [story, story.seq, story.rows.length, story.revision, sieve, search, folded]);
+  const flat = useMemo(() => unfold(story.rows, { folded, keep: keeper(sieve, search) }),
+    [story, story.seq, story.rows.length, story.revision, sieve, search, folded]);
   const view = useWindow(flat.length);
   const foot = useFollow(flat.length + story.seq);
   useFocus(focus, flat, view, setOpened);
@@ -41,17 +43,26 @@ export function Timeline({ story, now, canFork, onFork, beyond, focus }) {
     if (!next.delete(key)) next.add(key);
     return next;
   });
-  const draw = useRows((row, depth, { open, isFolded }) => html`<${TimelineRow} key=${`${row.kind}${row.seq}`} row=${row} depth=${depth} canFork=${canFork} onFork=${onFork} onToggle=${(/** @type {Row} */ r) => turn(r.seq, setOpened)}
+  const draw = useRows((row, depth, { open, isFolded }) =>
+    html`<${TimelineRow} key=${`${row.kind}${row.seq}`} row=${row} depth=${depth} canFork=${canFork} onFork=${onFork}
+      onToggle=${(/** @type {Row} */ r) => turn(r.seq, setOpened)}
     frame=${{ start: story.start, now, open, folded: isFolded, onFold: () => turn(row.child?.id, setFolded) }} />`, story.start, now);
   return html`<section class="timeline" aria-label="Timeline" data-test="timeline">
     <div class="section-head"><h2>Timeline</h2>
-      <div class="sieves" role="group" aria-label="Show">${SIEVES.map(([name, label]) => html`<button type="button" class="tab small" aria-pressed=${sieve === name} onClick=${() => setSieve(name)}>${label}</button>`)}</div>
-      <label class="search small"><${Icon} name="search" /><input type="search" placeholder="Search" aria-label="Search in the timeline" value=${search} data-search onInput=${(/** @type {any} */ e) => setSearch(e.target.value)} /></label>
+      <div class="sieves" role="group" aria-label="Show">
+        ${SIEVES.map(([name, label]) =>
+          html`<button type="button" class="tab small" aria-pressed=${sieve === name} onClick=${() => setSieve(name)}>
+            ${label}</button>`)}</div>
+      <label class="search small"><${Icon} name="search" />
+        <input type="search" placeholder="Search" aria-label="Search in the timeline" value=${search} data-search
+          onInput=${(/** @type {any} */ e) => setSearch(e.target.value)} /></label>
       <button type="button" class="tab small" aria-pressed=${foot.on} title="Keep the end in sight (f)" onClick=${foot.turn}>Follow</button>
     </div>
     <${Earlier} view=${view} length=${flat.length} beyond=${beyond} />
-    <ol class="rows">${draw(flat.slice(view.from, view.to), (row) => ({ open: opened.has(row.seq), isFolded: row.child ? folded.has(row.child.id) : false }))}</ol>
-    ${flat.length === 0 && html`<p class="nothing">${search || sieve !== "all" ? "No row fits this filter." : "Nothing has happened yet."}</p>`}
+    <ol class="rows">${draw(flat.slice(view.from, view.to), (row) =>
+      ({ open: opened.has(row.seq), isFolded: row.child ? folded.has(row.child.id) : false }))}</ol>
+    ${flat.length === 0 && html`<p class="nothing">
+      ${search || sieve !== "all" ? "No row fits this filter." : "Nothing has happened yet."}</p>`}
     <${Later} view=${view} length=${flat.length} />
     <div ref=${foot.ref}></div>
   </section>`;
@@ -73,7 +84,8 @@ function useRows(make, start, now) {
     return rows.map(({ row, depth }) => {
       const shape = shapeOf(row), { child } = row;
       const isOpen = (child ?? row).until === undefined;
-      const sign = [start, depth, row.last, row.status, child?.status, child?.rows.length, shape.open, shape.isFolded, isOpen && now].join(" ");
+      const sign = [start, depth, row.last, row.status, child?.status, child?.rows.length, shape.open, shape.isFolded, isOpen &&
+        now].join(" ");
       const known = before.get(row);
       const kept = known?.sign === sign ? known : { sign, element: make(row, depth, shape) };
       drawn.current.set(row, kept);

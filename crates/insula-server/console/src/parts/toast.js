@@ -49,8 +49,10 @@ export async function attempt(work, done) {
 
 export function Toasts() {
   const all = useSignal(toasts);
-  return html`<div class="toasts" role="status" aria-live="polite" data-test="toasts">${all.map((toast) => html`<div key=${toast.key} class=${`toast ${toast.bad ? "bad" : ""}`}>
+  return html`<div class="toasts" role="status" aria-live="polite" data-test="toasts">
+    ${all.map((toast) => html`<div key=${toast.key} class=${`toast ${toast.bad ? "bad" : ""}`}>
     <div class="toast-text"><strong>${toast.text}</strong>${toast.detail && html`<span>${toast.detail}</span>`}</div>
-    <button type="button" class="quiet small square" aria-label="Dismiss" onClick=${() => dismiss(toast.key)}><${Icon} name="close" /></button>
+    <button type="button" class="quiet small square" aria-label="Dismiss" onClick=${() => dismiss(toast.key)}>
+      <${Icon} name="close" /></button>
   </div>`)}</div>`;
 }

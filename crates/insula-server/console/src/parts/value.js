@@ -30,21 +30,24 @@ function Fetch({ hash, text, onValue }) {
       set(/** @type {Error} */ (problem).message);
     }
   };
-  return html`<div class="payload"><span class="faint">${text}</span><button type="button" class="small" onClick=${load}>Show</button><span role="status">${state}</span></div>`;
+  return html`<div class="payload"><span class="faint">${text}</span><button type="button" class="small" onClick=${load}>Show</button>
+    <span role="status">${state}</span></div>`;
 }
 
 /** @param {{value: unknown, open: boolean}} props */
 function Shown({ value, open }) {
   const [whole, setWhole] = useState(open);
   const isText = typeof value === "string";
-  const text = useMemo(() => (isText ? /** @type {string} */ (value) : JSON.stringify(value, null, 2) ?? "nothing").slice(0, MOST), [value]);
+  const text = useMemo(() => (isText ? /** @type {string} */ (value) : JSON.stringify(value, null, 2) ?? "nothing").slice(0, MOST),
+    [value]);
   const lines = useMemo(() => text.split("\n"), [text]);
   const isLong = lines.length > FOLD_AT || text.length > 2_400;
   const shown = isLong && !whole ? lines.slice(0, FOLD_AT).join("\n").slice(0, 2_400) : text;
   return html`<div class="value-body">
     <pre class=${classes("code", isText && "prose", isLong && !whole && "faded")} tabIndex="0">${isText ? shown : coloured(shown)}</pre>
     <div class="value-tools"><${Copy} text=${text} label="Copy the value" /></div>
-    ${isLong && html`<button type="button" class="link small" aria-expanded=${whole} onClick=${() => setWhole(!whole)}>${whole ? "Show less" : `Show all ${lines.length > FOLD_AT ? `${lines.length} lines` : "of it"}`}</button>`}
+    ${isLong && html`<button type="button" class="link small" aria-expanded=${whole} onClick=${() => setWhole(!whole)}>
+      ${whole ? "Show less" : `Show all ${lines.length > FOLD_AT ? `${lines.length} lines` : "of it"}`}</button>`}
   </div>`;
 }
 

@@ -23,10 +23,13 @@ export function KeysView() {
     await remove(path`/v1/keys/${key.key_id}`);
     await list.refresh();
   };
-  return html`<${Head} title="Keys" hint="With one of these a program is you. A key made here never may more than the one you are signed in with.">
-      ${mayWrite() && html`<button type="button" class="primary" data-test="make-key" onClick=${() => setMaking(true)}><${Icon} name="plus" />New key</button>`}
+  return html`<${Head} title="Keys"
+    hint="With one of these a program is you. A key made here never may more than the one you are signed in with.">
+      ${mayWrite() && html`<button type="button" class="primary" data-test="make-key" onClick=${() => setMaking(true)}>
+        <${Icon} name="plus" />New key</button>`}
     </${Head}>
-    <${Listing} list=${list} empty=${html`<${Empty} icon="keys" title="No keys"><p>Make one for each program that calls the API, so that each can be revoked alone.</p></${Empty}>`}>
+    <${Listing} list=${list} empty=${html`<${Empty} icon="keys" title="No keys">
+      <p>Make one for each program that calls the API, so that each can be revoked alone.</p></${Empty}>`}>
       <${KeyTable} keys=${list.items} own=${who?.credential.id} revoke=${revoke} />
     </${Listing}>
     ${mayWrite() && who && html`<${Leave} user=${who.user_id} />`}
@@ -36,10 +39,18 @@ export function KeysView() {
 /** @param {{user: string}} props */
 function Leave({ user }) {
   const leave = async () => {
-    const sure = await confirm({ title: "Delete everything of yours?", text: "All threads, runs, events, schedules and data of your agents are deleted. Keys and the audit log stay. This cannot be undone.", type: user, action: "Delete everything", danger: true });
+    const sure = await confirm({
+      title: "Delete everything of yours?",
+      text: "All threads, runs, events, schedules and data of your agents are deleted. Keys and the audit log stay. This cannot be undone.",
+      type: user,
+      action: "Delete everything",
+      danger: true,
+    });
     if (sure === null) return;
     const done = await attempt(() => remove(`/v1/me?confirm=${encodeURIComponent(user)}`), "Everything is deleted");
     if (done !== undefined) signOut("Everything of yours was deleted.");
   };
-  return html`<section class="block apart"><h2>Leave</h2><p class="faint">Deletes every thread, run and schedule of <b>${user}</b>, and what their agents have kept.</p><button type="button" class="danger" data-test="delete-everything" onClick=${leave}>Delete everything</button></section>`;
+  return html`<section class="block apart"><h2>Leave</h2>
+    <p class="faint">Deletes every thread, run and schedule of <b>${user}</b>, and what their agents have kept.</p>
+      <button type="button" class="danger" data-test="delete-everything" onClick=${leave}>Delete everything</button></section>`;
 }

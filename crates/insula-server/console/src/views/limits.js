@@ -38,8 +38,10 @@ export function LimitsView() {
   }, []);
   return html`<${Head} title="Limits" hint="What one user may have where it is not what everybody may." />
     <form class="filters" onSubmit=${look}>
-      <input type="text" class="narrow" required placeholder="Tenant" aria-label="Tenant" value=${tenant} data-test="limits-tenant" onInput=${(/** @type {any} */ e) => setTenant(e.target.value)} />
-      <input type="text" class="narrow" required placeholder="User" aria-label="User" value=${user} data-search data-test="limits-user" onInput=${(/** @type {any} */ e) => setUser(e.target.value)} />
+      <input type="text" class="narrow" required placeholder="Tenant" aria-label="Tenant" value=${tenant} data-test="limits-tenant"
+        onInput=${(/** @type {any} */ e) => setTenant(e.target.value)} />
+      <input type="text" class="narrow" required placeholder="User" aria-label="User" value=${user} data-search data-test="limits-user"
+        onInput=${(/** @type {any} */ e) => setUser(e.target.value)} />
       <button type="submit" data-test="limits-look">Look up</button>
     </form>
     <${ProblemNote} problem=${problem} />
@@ -62,8 +64,14 @@ function Editor({ found, again }) {
   };
   return html`<form class="panel" onSubmit=${save} data-test="limits-form">
     <h2>${user} <span class="faint">${tenant}</span></h2>
-    <p class="faint">${limits ? "This user has limits of their own." : "This user may have what everybody may. Write what shall be different."}</p>
-    <div class="fields two">${LIMITS.map(([name, label, about]) => html`<label class="field"><span class="label">${label}</span><input type="number" min="0" value=${draft[name]} placeholder="As everybody" data-test=${`limit-${name}`} onInput=${(/** @type {any} */ e) => setDraft({ ...draft, [name]: e.target.value })} /><span class="about">${about}</span></label>`)}</div>
-    <footer class="form-foot">${limits && html`<button type="button" data-test="limits-reset" onClick=${reset}>As everybody</button>`}<button type="submit" class="primary" data-test="limits-save">Save</button></footer>
+    <p class="faint">${limits ? "This user has limits of their own."
+      : "This user may have what everybody may. Write what shall be different."}</p>
+    <div class="fields two">${LIMITS.map(([name, label, about]) =>
+      html`<label class="field"><span class="label">${label}</span>
+        <input type="number" min="0" value=${draft[name]} placeholder="As everybody" data-test=${`limit-${name}`}
+          onInput=${(/** @type {any} */ e) => setDraft({ ...draft, [name]: e.target.value })} />
+            <span class="about">${about}</span></label>`)}</div>
+    <footer class="form-foot">${limits && html`<button type="button" data-test="limits-reset" onClick=${reset}>As everybody</button>`}
+      <button type="submit" class="primary" data-test="limits-save">Save</button></footer>
   </form>`;
 }

@@ -19,7 +19,8 @@ export function read(options) {
   const body = {};
   for (const name of ["thread_id", "policy", "deadline", "delay"]) if (options[name]?.trim()) body[name] = options[name].trim();
   if (options.priority?.trim()) body.priority = Number(options.priority);
-  const budget = Object.fromEntries(["tokens", "money", "tool_calls"].filter((unit) => options[unit]?.trim()).map((unit) => [unit, Number(options[unit])]));
+  const budget = Object.fromEntries(["tokens", "money", "tool_calls"].filter((unit) => options[unit]?.trim()).map((unit) =>
+    [unit, Number(options[unit])]));
   if (Object.keys(budget).length > 0) body.budget = budget;
   if (options.url?.trim()) body.webhook = { url: options.url.trim(), secret: options.secret ?? "" };
   return body;
@@ -28,11 +29,19 @@ export function read(options) {
 /** @param {{options: Record<string, string>, set: (options: Record<string, string>) => void}} props */
 export function Options({ options, set }) {
   const threads = usePolled(() => get("/v1/threads?limit=50"), 0, []).data?.items ?? [];
-  const input = (/** @type {string} */ name, /** @type {any} */ more = {}) => html`<input type="text" value=${options[name] ?? ""} data-test=${`option-${name}`} autocomplete="off" ...${more} onInput=${(/** @type {any} */ e) => set({ ...options, [name]: e.target.value })} />`;
-  const field = (/** @type {string} */ label, /** @type {any} */ control, about = "") => html`<label class="field"><span class="label">${label}</span>${control}${about && html`<span class="about">${about}</span>`}</label>`;
+  const input = (/** @type {string} */ name, /** @type {any} */ more = {}) =>
+    html`<input type="text" value=${options[name] ?? ""} data-test=${`option-${name}`} autocomplete="off" ...${more}
+      onInput=${(/** @type {any} */ e) => set({ ...options, [name]: e.target.value })} />`;
+  const field = (/** @type {string} */ label, /** @type {any} */ control, about = "") =>
+    html`<label class="field"><span class="label">${label}</span>${control}${about && html`<span class="about">${about}</span>`}</label>`;
   return html`<section class="panel"><h2>Where and when</h2><div class="fields two">
-      ${field("Thread", html`${input("thread_id", { list: "threads", placeholder: "A new one" })}<datalist id="threads">${threads.map((/** @type {any} */ t) => html`<option value=${t.thread_id} />`)}</datalist>`, "Choose one to go on in a conversation.")}
-      ${field("When others are under way in the thread", html`<select value=${options.policy ?? ""} data-test="option-policy" onChange=${(/** @type {any} */ e) => set({ ...options, policy: e.target.value })}>${POLICIES.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select>`)}
+      ${field("Thread", html`${input("thread_id", { list: "threads", placeholder: "A new one" })}
+        <datalist id="threads">${threads.map((/** @type {any} */ t) => html`<option value=${t.thread_id} />`)}</datalist>`,
+          "Choose one to go on in a conversation.")}
+      ${field("When others are under way in the thread",
+        html`<select value=${options.policy ?? ""} data-test="option-policy" onChange=${(/** @type {any} */ e) =>
+          set({ ...options, policy: e.target.value })}>
+            ${POLICIES.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select>`)}
       ${field("Deadline", input("deadline", { placeholder: "None" }), "How long it may take, waiting included: 90s, 5m, or a time.")}
       ${field("Begin after", input("delay", { placeholder: "At once" }), "10s, 2h")}
     </div></section>
@@ -42,6 +51,7 @@ export function Options({ options, set }) {
       ${field("Tool calls at most", input("tool_calls", { inputmode: "numeric" }))}
       ${field("Priority", input("priority", { inputmode: "numeric", placeholder: "0" }), "Among your own runs: more is sooner.")}
       ${field("Webhook", input("url", { placeholder: "https://…", type: "url" }), "Called when the run has ended.")}
-      ${field("Its secret", input("secret", { type: "password", autocomplete: "new-password" }), "At least 16 characters. It signs the calls.")}
+      ${field("Its secret", input("secret", { type: "password", autocomplete: "new-password" }),
+        "At least 16 characters. It signs the calls.")}
     </div></details>`;
 }

@@ -26,13 +26,17 @@ export function PeopleView() {
     setMaking(false);
     list.refresh();
   };
-  const filter = (/** @type {string} */ name, /** @type {string} */ label) => html`<input type="text" class="narrow" placeholder=${label} aria-label=${label} value=${query.get(name) ?? ""} data-search=${name === "user" ? "" : undefined} data-test=${`filter-${name}`} onInput=${(/** @type {any} */ e) => refine({ [name]: e.target.value })} />`;
+  const filter = (/** @type {string} */ name, /** @type {string} */ label) =>
+    html`<input type="text" class="narrow" placeholder=${label} aria-label=${label} value=${query.get(name) ?? ""} data-search=${name ===
+      "user" ? "" : undefined} data-test=${`filter-${name}`} onInput=${(/** @type {any} */ e) => refine({ [name]: e.target.value })} />`;
   return html`<${Head} title="Everybody's keys" hint="Whoever has one is that user.">
       <button type="button" class="primary" data-test="make-key" onClick=${() => setMaking(true)}><${Icon} name="plus" />New key</button>
     </${Head}>
-    <div class="filters">${filter("tenant", "Tenant")}${filter("user", "User")}${!isWhole && html`<span class="faint small">Name both to see one user's keys.</span>`}</div>
+    <div class="filters">${filter("tenant", "Tenant")}${filter("user", "User")}${!isWhole &&
+      html`<span class="faint small">Name both to see one user's keys.</span>`}</div>
     <${Listing} list=${list} empty=${html`<${Empty} icon="people" title="No keys here"><p>Make one to let a user in.</p></${Empty}>`}>
       <${KeyTable} keys=${list.items} withOwner=${true} own=${who?.credential.id} revoke=${revoke} />
     </${Listing}>
-    ${making && html`<${NewKey} withOwner=${true} roles=${["user", "operator", "admin"]} make=${(/** @type {any} */ body) => post("/v1/admin/keys", body)} onClose=${close} />`}`;
+    ${making && html`<${NewKey} withOwner=${true} roles=${["user", "operator", "admin"]} make=${(/** @type {any} */ body) =>
+      post("/v1/admin/keys", body)} onClose=${close} />`}`;
 }

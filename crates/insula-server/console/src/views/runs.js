@@ -12,7 +12,8 @@ import { go, place, refine } from "../route.js";
 import { mayWrite } from "../session.js";
 
 /** @type {[string, string][]} */
-const STATUSES = [["", "All"], ["running", "Running"], ["waiting", "Waiting"], ["queued", "Queued"], ["completed", "Completed"], ["failed", "Failed"], ["cancelled", "Cancelled"]];
+const STATUSES = [["", "All"], ["running", "Running"], ["waiting", "Waiting"], ["queued", "Queued"], ["completed", "Completed"],
+  ["failed", "Failed"], ["cancelled", "Cancelled"]];
 
 export function RunsView() {
   const { query } = useSignal(place);
@@ -27,16 +28,21 @@ export function RunsView() {
       ${mayWrite() && html`<${Import} />`}
     </${Head}>
     <div class="filters">
-      <${Tabs} label="Status" at=${filters.status} choices=${STATUSES} set=${(/** @type {string} */ status) => refine({ status })} test="filter-status" />
-      <select aria-label="Agent" value=${filters.agent} data-test="filter-agent" onChange=${(/** @type {any} */ e) => refine({ agent: e.target.value })}>
+      <${Tabs} label="Status" at=${filters.status} choices=${STATUSES} set=${(/** @type {string} */ status) => refine({ status })}
+        test="filter-status" />
+      <select aria-label="Agent" value=${filters.agent} data-test="filter-agent" onChange=${(/** @type {any} */ e) =>
+        refine({ agent: e.target.value })}>
         <option value="">Every agent</option>${agents.map((/** @type {any} */ a) => html`<option value=${a.name}>${a.name}</option>`)}
-        ${filters.agent && !agents.some((/** @type {any} */ a) => a.name === filters.agent) && html`<option value=${filters.agent}>${filters.agent}</option>`}</select>
+        ${filters.agent && !agents.some((/** @type {any} */ a) => a.name === filters.agent) &&
+          html`<option value=${filters.agent}>${filters.agent}</option>`}</select>
       <${Search} label="Find by id or thread" value=${search} set=${setSearch} />
-      ${filters.thread_id && html`<button type="button" class="small" onClick=${() => refine({ thread: null })}>Thread ${filters.thread_id} <${Icon} name="close" /></button>`}
+      ${filters.thread_id && html`<button type="button" class="small" onClick=${() =>
+        refine({ thread: null })}>Thread ${filters.thread_id} <${Icon} name="close" /></button>`}
     </div>
     <${Listing} list=${{ ...list, items: shown }} empty=${isFiltered
       ? html`<${Empty} icon="search" title="No run fits"><p>Take a filter away, or look further back with “More”.</p></${Empty}>`
-      : html`<${Empty} icon="runs" title="Nothing has run yet"><p>Choose an agent, give it something to do, and watch it here.</p><p><a class="button primary" href="#/start">Start a run</a></p></${Empty}>`}>
+      : html`<${Empty} icon="runs" title="Nothing has run yet"><p>Choose an agent, give it something to do, and watch it here.</p>
+        <p><a class="button primary" href="#/start">Start a run</a></p></${Empty}>`}>
       <${RunList} runs=${shown} />
     </${Listing}>`;
 }
@@ -47,8 +53,11 @@ function Import() {
     const [file] = event.target.files;
     event.target.value = "";
     if (!file) return;
-    const done = await attempt(async () => (await call("/v1/runs/import", { method: "POST", body: file, headers: { "content-type": "application/x-ndjson" } })).json(), "Imported");
+    const done = await attempt(async () =>
+      (await call("/v1/runs/import", { method: "POST", body: file, headers: { "content-type": "application/x-ndjson" } })).json(),
+        "Imported");
     if (done) go(["runs", done.run_id]);
   };
-  return html`<label class="button file"><${Icon} name="up" />Import<input type="file" accept=".jsonl,.ndjson,.json" data-test="import" onChange=${take} /></label>`;
+  return html`<label class="button file">
+    <${Icon} name="up" />Import<input type="file" accept=".jsonl,.ndjson,.json" data-test="import" onChange=${take} /></label>`;
 }

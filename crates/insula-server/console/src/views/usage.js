@@ -15,7 +15,8 @@ const SPANS = [["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
 const DAY = 86_400_000;
 const dateOf = (/** @type {number} */ at) => new Date(at).toISOString().slice(0, 10);
 
-const FRESH = () => ({ completed: 0, failed: 0, cancelled: 0, tokens: 0, money: 0, run_ms: 0, p50: /** @type {number|null} */ (null), p95: /** @type {number|null} */ (null) });
+const FRESH = () => ({ completed: 0, failed: 0, cancelled: 0, tokens: 0, money: 0, run_ms: 0, p50: /** @type {number|null} */ (null),
+  p95: /** @type {number|null} */ (null) });
 /** @typedef {ReturnType<typeof FRESH>} Sum */
 
 /** @param {Sum} sum @param {any} row */
@@ -49,27 +50,45 @@ const runsOf = (/** @type {Sum} */ sum) => sum.completed + sum.failed + sum.canc
 export function UsageView() {
   const { query } = useSignal(place);
   const span = query.get("days") ?? "30", agent = query.get("agent") ?? "";
-  const { data, problem, refresh } = usePolled(() => get("/v1/usage" + search({ from: dateOf(now() - (Number(span) - 1) * DAY), to: dateOf(now()) })), 60_000, [span]);
+  const { data, problem, refresh } =
+    usePolled(() => get("/v1/usage" + search({ from: dateOf(now() - (Number(span) - 1) * DAY), to: dateOf(now()) })), 60_000, [span]);
   const agents = useMemo(() => (data ? agentsOf(data) : []), [data]);
   return html`<${Head} title="Usage" hint="Runs that have ended, by the day on which they did, in UTC." />
     <div class="filters"><${Tabs} label="Span" at=${span} choices=${SPANS} set=${(/** @type {string} */ days) => refine({ days })} />
-      <select aria-label="Agent" value=${agent} data-test="usage-agent" onChange=${(/** @type {any} */ e) => refine({ agent: e.target.value })}><option value="">Every agent</option>${agents.map((a) => html`<option value=${a.agent}>${a.agent}</option>`)}</select></div>
+      <select aria-label="Agent" value=${agent} data-test="usage-agent" onChange=${(/** @type {any} */ e) =>
+        refine({ agent: e.target.value })}><option value="">Every agent</option>
+          ${agents.map((a) => html`<option value=${a.agent}>${a.agent}</option>`)}</select></div>
     ${!data ? (problem ? html`<${ProblemNote} problem=${problem} onRetry=${refresh} />` : html`<${Loading} />`)
-      : data.items.length === 0 ? html`<${Empty} icon="usage" title="Nothing was used in this time"><p>When a run has ended, its tokens, money and time are here.</p></${Empty}>`
+      : data.items.length === 0
+        ? html`<${Empty} icon="usage" title="Nothing was used in this time">
+          <p>When a run has ended, its tokens, money and time are here.</p></${Empty}>`
       : html`<${Charts} days=${daysOf(data, agent)} isOne=${Boolean(agent)} /><${Table} agents=${agents} />`}`;
 }
 
 /** @param {{days: any[], isOne: boolean}} props */
 const Charts = ({ days, isOne }) => html`<div class="charts">
-  <${Chart} title="Runs" kind="bars" days=${days} format=${compact} series=${[{ name: "completed", tone: "good", of: (/** @type {any} */ d) => d.completed }, { name: "failed", tone: "bad", of: (/** @type {any} */ d) => d.failed }, { name: "cancelled", tone: "calm", of: (/** @type {any} */ d) => d.cancelled }]} />
-  <${Chart} title="How long a run takes" kind="lines" days=${days} format=${duration} note=${isOne ? "Upper bounds, to a factor of two." : "Of the slowest agent of the day. Upper bounds, to a factor of two."}
-    series=${[{ name: "half of them", tone: "accent", of: (/** @type {any} */ d) => d.p50 }, { name: "95 of 100", tone: "warn", of: (/** @type {any} */ d) => d.p95 }]} />
-  <${Chart} title="Tokens" kind="bars" days=${days} format=${compact} series=${[{ name: "tokens", tone: "accent", of: (/** @type {any} */ d) => d.tokens }]} />
-  <${Chart} title="Money" kind="bars" days=${days} format=${money} series=${[{ name: "spent", tone: "accent", of: (/** @type {any} */ d) => d.money }]} />
+  <${Chart} title="Runs" kind="bars" days=${days} format=${compact}
+    series=${[{ name: "completed", tone: "good", of: (/** @type {any} */ d) => d.completed },
+      { name: "failed", tone: "bad", of: (/** @type {any} */ d) => d.failed },
+        { name: "cancelled", tone: "calm", of: (/** @type {any} */ d) => d.cancelled }]} />
+  <${Chart} title="How long a run takes" kind="lines" days=${days} format=${duration} note=${isOne ? "Upper bounds, to a factor of two."
+    : "Of the slowest agent of the day. Upper bounds, to a factor of two."}
+    series=${[{ name: "half of them", tone: "accent", of: (/** @type {any} */ d) => d.p50 },
+      { name: "95 of 100", tone: "warn", of: (/** @type {any} */ d) => d.p95 }]} />
+  <${Chart} title="Tokens" kind="bars" days=${days} format=${compact}
+    series=${[{ name: "tokens", tone: "accent", of: (/** @type {any} */ d) => d.tokens }]} />
+  <${Chart} title="Money" kind="bars" days=${days} format=${money}
+    series=${[{ name: "spent", tone: "accent", of: (/** @type {any} */ d) => d.money }]} />
 </div>`;
 
 /** @param {{agents: (Sum & {agent: string})[]}} props */
-const Table = ({ agents }) => html`<section class="block"><h2>By agent</h2><div class="scroll" tabIndex="0" role="region" aria-label="Usage by agent"><table class="table" data-test="usage-table">
-  <thead><tr><th>Agent</th><th class="end">Runs</th><th class="end">Completed</th><th class="end">Failed</th><th class="end">Cancelled</th><th class="end">Tokens</th><th class="end">Money</th><th class="end">Time</th></tr></thead>
-  <tbody>${agents.map((a) => html`<tr><th scope="row">${a.agent}</th>${[runsOf(a), a.completed, a.failed, a.cancelled, a.tokens].map((n) => html`<td class="end number">${count(n)}</td>`)}<td class="end number">${money(a.money)}</td><td class="end number">${duration(a.run_ms)}</td></tr>`)}</tbody>
+const Table = ({ agents }) =>
+  html`<section class="block"><h2>By agent</h2>
+    <div class="scroll" tabIndex="0" role="region" aria-label="Usage by agent"><table class="table" data-test="usage-table">
+  <thead><tr><th>Agent</th><th class="end">Runs</th><th class="end">Completed</th><th class="end">Failed</th><th class="end">Cancelled</th>
+    <th class="end">Tokens</th><th class="end">Money</th><th class="end">Time</th></tr></thead>
+  <tbody>${agents.map((a) =>
+    html`<tr><th scope="row">${a.agent}</th>
+      ${[runsOf(a), a.completed, a.failed, a.cancelled, a.tokens].map((n) => html`<td class="end number">${count(n)}</td>`)}
+        <td class="end number">${money(a.money)}</td><td class="end number">${duration(a.run_ms)}</td></tr>`)}</tbody>
 </table></div></section>`;
