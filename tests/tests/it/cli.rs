@@ -12,6 +12,8 @@ mod keeping;
 mod looking;
 #[path = "cli/queueing.rs"]
 mod queueing;
+#[path = "cli/remote/mod.rs"]
+mod remote;
 #[path = "cli/running.rs"]
 mod running;
 #[path = "cli/stopping.rs"]

@@ -13,7 +13,7 @@ mod journeys;
 mod killed;
 mod lagging;
 mod order;
-mod process;
+pub(crate) mod process;
 mod raw;
 mod refused;
 mod resuming;

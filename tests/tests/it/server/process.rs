@@ -13,21 +13,26 @@ use super::web::Caller;
 use crate::cli::harness::binary;
 
 /// A server in a process of its own. Killed when it is dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    pub(super) url: String,
+    pub(crate) url: String,
     /// Shown by the first one in a folder.
-    pub(super) key: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 impl Process {
     /// Starts one on the data of this folder, and returns when it listens.
     pub(super) fn start(folder: &Path, settings: &[&str]) -> Self {
+        Self::start_at(folder, "127.0.0.1:0", settings)
+    }
+
+    /// As [`Process::start`], at this address.
+    pub(crate) fn start_at(folder: &Path, address: &str, settings: &[&str]) -> Self {
         let usual = ["sync=normal", "limits.lease=1s", "limits.park_after=50ms"];
         let settings = usual.iter().chain(settings).flat_map(|setting| ["--set", setting]);
         let mut command = Command::new(binary("insula"));
-        command.args(["serve", "--json", "--listen", "127.0.0.1:0"]).args(settings);
+        command.args(["serve", "--json", "--listen", address]).args(settings);
         command.current_dir(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -38,7 +43,7 @@ impl Process {
         Self { child, stdout, url: text("listening").unwrap(), key: text("key") }
     }
 
-    pub(super) fn address(&self) -> std::net::SocketAddr {
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.url.trim_start_matches("http://").parse().unwrap()
     }
 
@@ -47,13 +52,13 @@ impl Process {
     }
 
     /// Ends it as a loss of power does: no word to anybody.
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Sends a signal.
-    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, signal).unwrap();
     }
