@@ -36,7 +36,7 @@ pub(super) async fn wished(desk: &Desk<'_>, wish: Wish) -> Result<(), Stop> {
     let run = wish.run.clone().unwrap_or_else(|| RunId::generate(&RandomIds));
     let telling = island.run(&run, wish, stop.cancellation()).await?;
     let mut watch = Watch::new(desk, run.as_str(), stop);
-    let outcome = watch.to_the_end(telling).await?;
+    let outcome = watch.follow(telling).await?;
     report(desk, &outcome)?;
     match (&*outcome.status, watch.interrupted) {
         ("completed", _) => Ok(()),
@@ -62,7 +62,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Watches the run to its end. A wish to stop becomes the run's cancellation, whose end is waited for.
-    async fn to_the_end(&mut self, mut telling: Telling<'_>) -> Result<Outcome, Stop> {
+    async fn follow(&mut self, mut telling: Telling<'_>) -> Result<Outcome, Stop> {
         let mut interrupt = Interrupt::listen()?;
         let mut tick = tokio::time::interval(TICK);
         let outcome = loop {
