@@ -60,8 +60,8 @@ impl Undoables {
         self.calls().len()
     }
 
-    fn take_last(&self) -> Option<(u32, Undoable)> {
-        self.calls().pop_last()
+    fn last(&self) -> Option<(u32, Undoable)> {
+        self.calls().last_key_value().map(|(index, call)| (*index, call.clone()))
     }
 }
 
@@ -84,8 +84,10 @@ pub(crate) fn begins(run: &RunCore, ending: &Ending) -> NewEvent {
 /// When the log cannot be written: whoever resumes the run goes on.
 pub(crate) async fn all(run: &Arc<RunCore>) -> Result<(), insula_infra::Error> {
     run.journal.commit().await?;
-    while let Some((index, call)) = run.undoables.take_last() {
+    while let Some((index, call)) = run.undoables.last() {
         one(run, index, &call).await?;
+        // Not before: whoever is dropped in the middle of it leaves it to the next one.
+        run.undoables.forget(index);
     }
     Ok(())
 }

@@ -1,5 +1,10 @@
 //! What can be undone is undone when the run does not end well, latest first, and the log says so.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use insula_agent::{Effect, Error, Reconciled, Tool, ToolCall};
 use insula_infra::{EventType, RunStatus};
 use insula_registry::AgentClass;
@@ -11,7 +16,7 @@ use super::{
 };
 use crate::{
     engine::stage::{class, data, ended_log, enough, log_of},
-    support::{Island, context, events_of_run, kinds, on_every_backend, until_async},
+    support::{Island, context, events_of_run, kinds, on_every_backend, until, until_async},
 };
 
 /// Reserves twice, books in between, and then does as the input says.
@@ -117,6 +122,29 @@ on_every_backend! {
         let log = kinds(&ended_log(&island, &context).await);
         assert_eq!(log.last(), Some(&"agent_cancelled"), "{log:?}");
         assert_eq!((ledger.keys(&ada, "undo of 3").len(), ledger.keys(&ada, "undo of 1").len()), (1, 1));
+    }
+
+    async fn an_undo_that_is_dropped_in_the_middle_is_done_by_whoever_claims_the_run(island: Island) {
+        let (ledger, is_first) = (Ledger::default(), Arc::new(AtomicBool::new(true)));
+        let note = ledger.clone();
+        let tool = ledger.tool("reserve", Effect::Compensable, || Ok(json!({"token": "whole"})));
+        let tool = tool.undone_by(move |call: ToolCall, arguments: Value, _: Value| {
+            note.note(&format!("undo of {}", arguments["seat"]), &call);
+            let hangs = arguments["seat"] == 1 && is_first.swap(false, Ordering::SeqCst);
+            async move { if hangs { std::future::pending().await } else { Ok(()) } }
+        });
+        let island = staged(island, tool, &ledger);
+        let ada = island.user("ada");
+        let context = context(&ada);
+        let engine = island.engine(&context);
+        tokio::select! {
+            _ = engine.execute_agent(&context, "traveller", json!("fail")) => panic!("it hangs"),
+            () = until("the last one is being undone", || ledger.keys(&ada, "undo of 1").len() == 1) => {}
+        }
+        island.factory().work();
+        let log = ended_log(&island, &context).await;
+        assert_eq!(kinds(&log)[7..12], UNDONE, "{:?}", kinds(&log));
+        assert_eq!((ledger.keys(&ada, "undo of 3").len(), ledger.keys(&ada, "undo of 1").len()), (1, 2));
     }
 
     async fn an_undo_that_fails_is_in_the_log_and_the_run_ends_all_the_same(island: Island) {
