@@ -177,9 +177,14 @@ impl Step {
             Code => {}
         }
         if self.look != Code {
-            assert_eq!(here.error, there.error, "{name}: why it failed, in words");
+            assert_eq!(words(here), words(there), "{name}: why it failed, in words");
         }
     }
+}
+
+/// Why it failed. How many milliseconds were left of a time differs from one run to the next.
+fn words(came: &Came) -> Option<String> {
+    came.error.as_ref().map(|error| error.split(|c: char| c.is_ascii_digit()).collect())
 }
 
 fn kinds(events: &[Value]) -> Vec<&str> {
