@@ -127,7 +127,7 @@ impl Options {
         let file = File::new(&self.path);
         let main = Main { path: self.path.clone(), file: file.clone(), synchronous: self.synchronous, busy: self.busy };
         let signals = LocalSignals::new();
-        let writer = Writer::start(main.writer()?, file.clone(), signals.clone())?;
+        let writer = Writer::start(main.writer()?, file.clone(), signals.clone(), self.synchronous)?;
         let readers = Readers::start(main, self.readers)?;
         let folder = self.databases.unwrap_or_else(|| beside(&self.path));
         let databases = Databases::new(folder, self.limits, self.busy, self.synchronous);

@@ -35,7 +35,8 @@ impl RunQueue for Store {
     ) -> Result<Vec<Claimed>, Error> {
         let (now, worker) = (self.clock.now(), worker.clone());
         let most = claim::Most { runs: max, per_owner };
-        self.writer.call(move |tx| claim::take(tx, &worker, now, now.plus(lease), most)).await
+        // A claim that is lost with the power was never made: whatever is written under it is durable only together with it.
+        self.writer.call_ahead(move |tx| claim::take(tx, &worker, now, now.plus(lease), most)).await
     }
 
     async fn renew(&self, worker: &WorkerId, lease: Duration) -> Result<(), Error> {

@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::{
+    backend::Synchronous,
     error::{self, File, Stop},
     inbox::Inbox,
     transaction::{Memory, Tx},
@@ -29,10 +30,24 @@ const GROUP: usize = 4_096;
 /// Pieces of work that may wait. Beyond it the disk is seconds behind, and a refusal tells the truth sooner.
 const ROOM: usize = 65_536;
 
+/// When a piece of work has to be safe from a loss of power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lasts {
+    /// Before whoever waits for it is told.
+    AtOnce,
+    /// With the next one that does: commits become durable in their order, so nothing that builds on it outlives it.
+    WithTheNext,
+}
+
 /// A piece of work for the writer.
 pub(crate) trait Job: Send {
     /// Does it, inside a transaction. May be called again if that transaction came to nothing.
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
+
+    /// What its commit waits for, where the file waits for the disk.
+    fn lasts(&self) -> Lasts {
+        Lasts::AtOnce
+    }
 
     /// Tells whoever waits: it is durable, or why not.
     fn settle(self: Box<Self>, outcome: Result<(), Error>, signals: &LocalSignals);
@@ -63,10 +78,16 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(connection: Connection, file: File, signals: LocalSignals) -> Result<Self, Error> {
+    pub(crate) fn start(
+        connection: Connection,
+        file: File,
+        signals: LocalSignals,
+        synchronous: Synchronous,
+    ) -> Result<Self, Error> {
         let inbox = Arc::new(Inbox::new(ROOM));
         let counters = Arc::new(Counters::default());
-        let mut desk = Desk { connection, file, signals, counters: Arc::clone(&counters), memory: Memory::default() };
+        let (memory, now) = (Memory::default(), synchronous);
+        let mut desk = Desk { connection, file, signals, counters: Arc::clone(&counters), memory, synchronous, now };
         let name = "insula-sqlite-writer".to_owned();
         let door = Door(Arc::clone(&inbox));
         let thread = std::thread::Builder::new().name(name).spawn(move || desk.work(&door)).map_err(no_thread)?;
@@ -84,8 +105,26 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send + 'static,
     {
+        self.ask(work, Lasts::AtOnce).await
+    }
+
+    /// As [`Writer::call`], for work that may be lost together with the machine's power as long as nothing was built on it: every
+    /// process and every other connection sees it at once.
+    pub(crate) async fn call_ahead<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send + 'static,
+    {
+        self.ask(work, Lasts::WithTheNext).await
+    }
+
+    async fn ask<T, F>(&self, work: F, lasts: Lasts) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send + 'static,
+    {
         let (sender, receiver) = oneshot::channel();
-        self.send(Box::new(Call { work, answer: None, sender }))?;
+        self.send(Box::new(Call { work, answer: None, sender, lasts }))?;
         receiver.await.unwrap_or(Err(Error::Unavailable { operation: "write", component: WRITER, source: None }))
     }
 
@@ -140,6 +179,10 @@ struct Desk {
     signals: LocalSignals,
     counters: Arc<Counters>,
     memory: Memory,
+    /// What commits wait for.
+    synchronous: Synchronous,
+    /// What the connection was told last.
+    now: Synchronous,
 }
 
 impl Desk {
@@ -169,6 +212,8 @@ impl Desk {
 
     fn attempt(&mut self, group: &mut VecDeque<Box<dyn Job>>) -> rusqlite::Result<()> {
         let before = self.connection.total_changes();
+        let ahead = group.iter().all(|job| job.lasts() == Lasts::WithTheNext);
+        self.wait_for(if ahead { Synchronous::Normal } else { self.synchronous })?;
         let outcome = transact(&self.connection, &self.file, &mut self.memory, group);
         if outcome.is_err() {
             self.memory.forget();
@@ -180,6 +225,15 @@ impl Desk {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
         }
         outcome
+    }
+
+    /// Says what the next commit waits for.
+    fn wait_for(&mut self, wanted: Synchronous) -> rusqlite::Result<()> {
+        if self.now != wanted {
+            self.connection.pragma_update(None, "synchronous", wanted.as_str())?;
+            self.now = wanted;
+        }
+        Ok(())
     }
 
     fn settle(&self, group: VecDeque<Box<dyn Job>>, outcome: rusqlite::Result<()>) {
@@ -212,6 +266,7 @@ struct Call<T, F> {
     work: F,
     answer: Option<Result<T, Error>>,
     sender: oneshot::Sender<Result<T, Error>>,
+    lasts: Lasts,
 }
 
 impl<T, F> Job for Call<T, F>
@@ -226,6 +281,10 @@ where
             Err(Stop::Failed(error)) => return Err(error),
         });
         Ok(())
+    }
+
+    fn lasts(&self) -> Lasts {
+        self.lasts
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), Error>, _: &LocalSignals) {
@@ -254,10 +313,15 @@ mod tests {
     use crate::{Synchronous, connect::Main, readers::Readers, store::Store};
 
     fn store(folder: &tempfile::TempDir) -> Store {
+        waiting_for(folder, Synchronous::Normal)
+    }
+
+    fn waiting_for(folder: &tempfile::TempDir, synchronous: Synchronous) -> Store {
         let path = folder.path().join("insula.db");
         let (file, busy) = (File::new(&path), Duration::from_secs(1));
-        let main = Main { path, file: file.clone(), synchronous: Synchronous::Normal, busy };
-        let writer = Writer::start(main.writer().expect("opens"), file.clone(), LocalSignals::new()).expect("starts");
+        let main = Main { path, file: file.clone(), synchronous, busy };
+        let connection = main.writer().expect("opens");
+        let writer = Writer::start(connection, file.clone(), LocalSignals::new(), synchronous).expect("starts");
         let readers = Readers::start(main, 1).expect("starts");
         Store { file, clock: Arc::new(SystemClock::new()), writer, readers, deleting: Default::default() }
     }
@@ -313,5 +377,38 @@ mod tests {
         );
         assert_eq!((one.expect("kept"), other.expect("kept")), (1, 1));
         assert!(matches!(broken, Err(Error::Database { .. })), "{broken:?}");
+    }
+
+    /// What the commit that it is in waits for, as SQLite says it: 1 is the operating system, 2 the disk.
+    fn level(tx: &mut Tx<'_>) -> Result<i64, Stop> {
+        Ok(tx.connection.pragma_query_value(None, "synchronous", |row| row.get(0))?)
+    }
+
+    #[tokio::test]
+    async fn only_what_may_be_lost_with_the_power_does_not_wait_for_the_disk_and_only_by_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = waiting_for(&folder, Synchronous::Full);
+        let writer = &store.writer;
+        assert_eq!(writer.call(level).await.expect("answers"), 2);
+        assert_eq!(writer.call_ahead(level).await.expect("answers"), 1);
+        assert_eq!(writer.call(level).await.expect("answers"), 2);
+        // While the writer is held up, both wait for the same transaction.
+        let (sender, open) = std::sync::mpsc::channel::<()>();
+        let open = Mutex::new(open);
+        let held = writer.call(move |_| Ok(open.lock().unwrap_or_else(PoisonError::into_inner).recv().is_err()));
+        let both = async {
+            let both = async { tokio::join!(writer.call_ahead(level), writer.call(level)) };
+            let mut both = std::pin::pin!(both);
+            assert!(is_pending(&mut both).await, "both are queued and neither is done");
+            drop(sender);
+            both.await
+        };
+        let (_, (ahead, lasting)) = tokio::join!(held, both);
+        assert_eq!((ahead.expect("answers"), lasting.expect("answers")), (2, 2));
+    }
+
+    /// Polls once, and says whether it is still pending.
+    async fn is_pending(future: &mut std::pin::Pin<&mut impl Future>) -> bool {
+        std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
     }
 }
