@@ -19,7 +19,7 @@ pub(crate) struct SubmitArgs {
     pub delay: Option<Duration>,
     /// A second submission with the same key answers with the first one's run.
     #[arg(long, value_name = "KEY")]
-    pub key: Option<String>,
+    pub idempotency_key: Option<String>,
     #[command(flatten)]
     pub terms: Terms,
 }

@@ -60,13 +60,16 @@ async fn no_thread(island: &dyn Island, thread: &ThreadId) -> Stop {
         .advise(format!("`insula threads` lists them; {}", island.words().whose))
 }
 
-/// Refuses what makes no sense while a server is named.
+/// Refuses what makes no sense while a server is named, or while none is.
 fn elsewhere(command: &Command, settings: &Settings) -> Result<(), Stop> {
-    if settings.server.is_none() {
-        return Ok(());
-    }
     let origin = |key: &str| settings.origin(key);
     let is_flag = |key: &&str| origin(key).starts_with("flag");
+    if settings.server.is_none() {
+        let is_for_nobody = is_flag(&"key") && !matches!(command, Command::Config);
+        let stop = Stop::usage(format!("{} lets nobody in where no server is named", origin("key")))
+            .advise("name one with --server; what makes one run of two submissions is --idempotency-key");
+        return if is_for_nobody { Err(stop) } else { Ok(()) };
+    }
     let here = match command {
         Command::Demo(_) => Some("demo"),
         Command::Work(_) => Some("work"),

@@ -29,6 +29,6 @@ fn wish(args: SubmitArgs) -> Result<Wish, Stop> {
         priority: args.terms.priority,
         delay: args.delay,
         timeout: args.terms.timeout,
-        key: args.key,
+        key: args.idempotency_key,
     })
 }

@@ -90,6 +90,11 @@ impl Session {
             end = self.read(&mut stream) => end,
         };
         let _gone_already = tokio::time::timeout(FAREWELL, farewell(&mut sink, end)).await;
+        if let End::Refused(..) = end {
+            // What the client still sends is not read any more. To close at once would reset the connection, and take the
+            // reason away from a client that has not read it yet.
+            tokio::time::sleep(FAREWELL).await;
+        }
     }
 
     /// Ends when the client has given no sign of life for too long. Beside the writing, which may wait for the client for ever.

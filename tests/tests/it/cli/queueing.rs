@@ -92,8 +92,8 @@ fn asked_twice_it_does_not_wait() {
 #[test]
 fn submissions_say_on_which_terms() {
     let desk = Desk::new();
-    let first = desk.submit(&["echo", "x", "--key", "order-7", "--thread", "talk"]);
-    assert_eq!(desk.submit(&["echo", "x", "--key", "order-7", "--thread", "talk"]), first);
+    let first = desk.submit(&["echo", "x", "--idempotency-key", "order-7", "--thread", "talk"]);
+    assert_eq!(desk.submit(&["echo", "x", "--idempotency-key", "order-7", "--thread", "talk"]), first);
     let refused = desk.insula(&["submit", "echo", "y", "--thread", "talk", "--policy", "reject"]);
     refused.refused(1, &["thread talk is busy with run", &first, "choose another policy"]);
     desk.submit(&["echo", "z", "--delay", "1h", "--priority", "-3", "--timeout", "5m"]);

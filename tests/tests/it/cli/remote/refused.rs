@@ -80,6 +80,7 @@ fn a_key_goes_to_no_other_machine_in_the_clear() {
     runs("https://ada:hush@example.org").refused(3, &["a name and a password do not belong there"]);
     assert!(!runs("https://ada:hush@example.org").err.contains("hush"));
     desk.insula(&["runs", "--server", "https://example.org", "--key", "@none"]).refused(3, &["none cannot be read"]);
+    desk.insula(&["submit", "echo", "--key", "order-7"]).refused(2, &["flag --key", "--idempotency-key"]);
     for flags in [["--user", "ben"], ["--data-dir", "x"]] {
         let said = desk.insula(&[&["runs", "--server", "https://example.org"][..], &flags].concat());
         said.refused(2, &[flags[0], "says nothing to a server", "--server none"]);
