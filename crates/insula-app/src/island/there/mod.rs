@@ -66,9 +66,9 @@ impl Filter {
     }
 }
 
-/// The duration as the wire takes it; one that is too short to be written is the shortest that is not.
+/// The duration as the wire takes it, to the nanosecond.
 fn written(duration: std::time::Duration) -> String {
-    format!("{}ms", duration.as_millis().max(1))
+    humantime::format_duration(duration).to_string()
 }
 
 /// The object without the fields that are not said.
