@@ -17,10 +17,4 @@ pub enum Error {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
-    /// The listener failed.
-    #[error("the listener has failed")]
-    Listen(#[source] std::io::Error),
-    /// Nothing can be delivered to webhooks.
-    #[error("webhooks cannot be set up")]
-    Webhooks(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -40,7 +40,7 @@ pub(super) async fn serve(desk: &Desk<'_>, args: ServeArgs) -> Result<(), Stop> 
         interrupt.asked().await;
         tokio::spawn(second(interrupt));
     });
-    report(desk, left.await.map_err(refused)?)
+    report(desk, left.await)
 }
 
 /// Being asked a second time ends the process.

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use self::connection::Doorman;
 pub use self::tls::Tls;
-use crate::{error::Error, service::Server, webhooks::Deliverer};
+use crate::{service::Server, webhooks::Deliverer};
 
 /// How long open connections may take to end after their streams have.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -24,17 +24,9 @@ impl Server {
     /// Serves until `shutdown` comes, and then ends in order: nothing new is submitted, runs in progress have
     /// [`Settings::drain`](crate::Settings::drain) to end and are handed over otherwise, streams and sockets end with a cursor to
     /// go on from, connections are closed. Works on the queue meanwhile, and delivers webhooks. Says how many runs were handed over or
-    /// stopped.
-    ///
-    /// # Errors
-    /// When webhooks cannot be set up. A connection that fails ends nothing else.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        tls: Option<Tls>,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<usize, Error> {
-        let deliveries = self.deliver()?;
+    /// stopped. A connection that fails ends nothing else.
+    pub async fn serve(self, listener: TcpListener, tls: Option<Tls>, shutdown: impl Future<Output = ()>) -> usize {
+        let deliveries = self.deliver();
         self.0.engine.work();
         let graceful = GracefulShutdown::new();
         let doorman = Doorman::new(&self.0, tls);
@@ -51,7 +43,7 @@ impl Server {
         if tokio::time::timeout(FAREWELL, ended).await.is_err() {
             tracing::warn!("some connections did not end in time: they are cut");
         }
-        Ok(left)
+        left
     }
 
     /// Waits for the wish to end and carries it out up to the point where nothing is left to be said to anybody. Connections are
@@ -65,15 +57,14 @@ impl Server {
     }
 
     /// Delivers webhooks until the canceller says otherwise.
-    fn deliver(&self) -> Result<Canceller, Error> {
+    fn deliver(&self) -> Canceller {
         let stop = Canceller::new();
         let clock = self.0.engine.clock().clone();
-        let deliverer = Deliverer::new(self.0.engine.backend(), self.0.settings.webhooks.clone(), clock)
-            .map_err(|error| Error::Webhooks(Box::new(error)))?;
+        let deliverer = Deliverer::new(self.0.engine.backend(), self.0.settings.webhooks.clone(), clock);
         // A second server of the same state counts with the first.
         let _known = self.0.deliveries.set(deliverer.counters());
         self.0.tasks.spawn(deliverer.run(stop.cancellation(), FAREWELL));
-        Ok(stop)
+        stop
     }
 }
 

@@ -1,6 +1,9 @@
 //! One attempt: what is sent, and what is made of the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use insula_context::{Clock, UserScope};
 use insula_infra::{PayloadHash, RunRecord};
@@ -12,7 +15,7 @@ use reqwest::{
 use serde::Serialize;
 
 use super::{
-    ClientError, Target, WebhookRules,
+    Target, WebhookRules,
     retries::Failed,
     rules::{Forbidden, Resolver},
     signature::sign,
@@ -28,7 +31,8 @@ const KEPT: usize = 200;
 /// Makes calls. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    client: Client,
+    /// Made when the first call is: it reads the machine's root certificates, which costs time and memory.
+    client: OnceLock<Client>,
     rules: Arc<WebhookRules>,
     clock: Arc<dyn Clock>,
 }
@@ -41,8 +45,14 @@ struct Body<'a> {
 }
 
 impl Caller {
-    pub(super) fn new(rules: WebhookRules, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
-        let rules = Arc::new(rules);
+    pub(super) fn new(rules: WebhookRules, clock: Arc<dyn Clock>) -> Self {
+        Self { client: OnceLock::new(), rules: Arc::new(rules), clock }
+    }
+
+    fn client(&self) -> Result<&Client, Failed> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
         let client = Client::builder()
             .user_agent(concat!("insula/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
@@ -52,10 +62,17 @@ impl Caller {
             .no_proxy()
             // Every connection is made to an address that was looked at for it.
             .pool_max_idle_per_host(0)
-            .dns_resolver(Arc::new(Resolver(Arc::clone(&rules))))
+            .dns_resolver(Arc::new(Resolver(Arc::clone(&self.rules))))
             .build()
-            .map_err(ClientError)?;
-        Ok(Self { client, rules, clock })
+            .map_err(|error| {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "calls cannot be made: something is wrong with TLS here"
+                );
+                failed("calls cannot be made from here")
+            })?;
+        // Whoever was quicker has made the same one.
+        Ok(self.client.get_or_init(|| client))
     }
 
     /// Tells of a run's end. Taken, or why not.
@@ -69,7 +86,7 @@ impl Caller {
         let body = serde_json::to_vec(&body).map_err(|_| failed("the run has no JSON form"))?;
         let timestamp = (self.clock.now().as_micros() / 1_000_000).to_string();
         let request = self
-            .client
+            .client()?
             .post(url)
             .header(CONTENT_TYPE, "application/json")
             .header("Insula-Delivery", &delivery_id)

@@ -8,7 +8,7 @@ use insula_infra::{Attempt, Backend, RunStore, WebhookRecord, Webhooks};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    ClientError, WebhookCounters, WebhookRules,
+    WebhookCounters, WebhookRules,
     attempt::Caller,
     desk::{Call, Desk, HOLD, Place},
     retries::{Failed, next_attempt},
@@ -25,12 +25,11 @@ const BATCH: usize = 64;
 /// # use std::{sync::Arc, time::Duration};
 /// # use insula_context::{Canceller, SystemClock};
 /// # use insula_server::webhooks::{Deliverer, WebhookRules};
-/// # fn example(backend: &insula_infra::Backend) -> Result<(), Box<dyn std::error::Error>> {
+/// # fn example(backend: &insula_infra::Backend) {
 /// let shutdown = Canceller::new();
-/// let deliverer = Deliverer::new(backend, WebhookRules::default(), Arc::new(SystemClock::new()))?;
+/// let deliverer = Deliverer::new(backend, WebhookRules::default(), Arc::new(SystemClock::new()));
 /// let (counters, wake) = (deliverer.counters(), deliverer.wake());
 /// tokio::spawn(deliverer.run(shutdown.cancellation(), Duration::from_secs(5)));
-/// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
@@ -41,14 +40,11 @@ pub struct Deliverer {
 
 impl Deliverer {
     /// On this storage, under these rules. Nothing is done before [`Deliverer::run`].
-    ///
-    /// # Errors
-    /// [`ClientError`] when something is wrong with how the machine encrypts.
-    pub fn new(backend: &Backend, rules: WebhookRules, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
-        let caller = Caller::new(rules, Arc::clone(&clock))?;
+    pub fn new(backend: &Backend, rules: WebhookRules, clock: Arc<dyn Clock>) -> Self {
+        let caller = Caller::new(rules, Arc::clone(&clock));
         let (webhooks, runs) = (Arc::clone(&backend.webhooks), Arc::clone(&backend.runs));
         let courier = Courier { webhooks, runs, caller, clock, counters: Arc::default() };
-        Ok(Self { courier, wake: Arc::default() })
+        Self { courier, wake: Arc::default() }
     }
 
     /// What came of attempts so far.

@@ -24,8 +24,3 @@ pub use counters::{WebhookCounters, WebhookCounts};
 pub use deliverer::Deliverer;
 pub use rules::{PlainHttp, WebhookRules};
 pub use target::Target;
-
-/// The client for webhooks could not be made: something is wrong with how the machine encrypts.
-#[derive(Debug, thiserror::Error)]
-#[error("the client for webhooks could not be made")]
-pub struct ClientError(#[source] reqwest::Error);

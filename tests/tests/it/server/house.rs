@@ -23,7 +23,7 @@ pub(super) struct House {
     pub(super) auth: Authenticator,
     server: Server,
     stop: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<Result<usize, insula_server::Error>>,
+    serving: JoinHandle<usize>,
 }
 
 impl House {
@@ -61,7 +61,7 @@ impl House {
 
     /// Waits for its end; how many runs it left to others.
     pub(super) async fn ended(&mut self) -> usize {
-        (&mut self.serving).await.unwrap().unwrap()
+        (&mut self.serving).await.unwrap()
     }
 
     /// A key of this user that may do what users may.

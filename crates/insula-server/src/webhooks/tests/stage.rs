@@ -178,7 +178,7 @@ impl Stage {
 
     pub(super) fn deliver(&self, rules: WebhookRules) -> AtWork {
         let shutdown = Canceller::new();
-        let deliverer = Deliverer::new(&self.backend, rules, self.clock.clone()).unwrap();
+        let deliverer = Deliverer::new(&self.backend, rules, self.clock.clone());
         let (counters, wake) = (deliverer.counters(), deliverer.wake());
         let task = tokio::spawn(deliverer.run(shutdown.cancellation(), GRACE));
         AtWork { counters, wake, shutdown, task: Some(task) }
