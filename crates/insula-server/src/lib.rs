@@ -1,7 +1,7 @@
 //! The agent server: the native API over HTTP, server-sent events and one WebSocket, authentication, webhooks and the console,
 //! on top of `insula-engine`.
 //!
-//! [`router`] nests in somebody's own service; [`Server::serve`] is a whole one, with limits on connections and time, TLS, and
+//! [`router`] nests in somebody's own service; [`Server::serve`] behind [`listen`] is a whole one, with limits on connections and time, TLS, and
 //! an end that waits for what is in progress. A caller is whoever the [`auth::Authenticator`] says, and nobody else mints a
 //! scope; what a caller may do is the type of the extractor that a route takes.
 //!
@@ -43,6 +43,6 @@ pub use http::origin::Origin;
 pub use plans::Plans;
 pub use problem::Problem;
 pub use routes::openapi;
-pub use serve::Tls;
+pub use serve::{Tls, listen};
 pub use service::{Server, ServerBuilder, router};
 pub use settings::Settings;

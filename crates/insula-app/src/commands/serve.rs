@@ -27,7 +27,7 @@ pub(super) async fn serve(desk: &Desk<'_>, args: ServeArgs) -> Result<(), Stop> 
     let tls = serve.tls.as_ref().map(|files| Tls::read(&files.certificate, &files.key)).transpose().map_err(refused)?;
     let (engine, plans) = wiring::with_plans(&desk.settings).await?;
     let auth = authenticator(serve, &engine)?;
-    let listener = listen(args.listen.unwrap_or(serve.listen)).await?;
+    let listener = listen(args.listen.unwrap_or(serve.listen))?;
     let server = Server::builder(engine.clone(), auth.clone())
         .settings(serve.server.clone())
         .rates(serve.rates)
@@ -66,8 +66,8 @@ fn authenticator(serve: &Serve, engine: &ExecutionEngineFactory) -> Result<Authe
     builder.build().map_err(|error| refused(error.into()))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Stop> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn listen(address: SocketAddr) -> Result<TcpListener, Stop> {
+    insula_server::listen(address).map_err(|error| {
         Stop::new(Kind::Failed, format!("{address} cannot be listened on"))
             .because(error)
             .advise("another process may be there: give another port with --listen 127.0.0.1:PORT, or 0 for any")

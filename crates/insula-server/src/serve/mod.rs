@@ -4,12 +4,12 @@ mod connection;
 mod guests;
 mod tls;
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use insula_context::{CancelReason, Canceller};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use self::connection::Doorman;
 pub use self::tls::Tls;
@@ -19,6 +19,26 @@ use crate::{service::Server, webhooks::Deliverer};
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long to wait after the listener has failed: it is out of files, most likely, and some will be closed.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// Connections that may wait to be accepted. The system may allow fewer (`net.core.somaxconn`, 4,096 on Linux). With the 128 of the
+/// standard library a crowd of 500 overflows it, and a client whose connection is lost there believes that it is open.
+const QUEUE: u32 = 4_096;
+
+/// Listens on this address, with room for a crowd that comes at once. An address that was listened on a moment ago is free again.
+///
+/// # Errors
+/// What the system says: the address is in use, is not of this machine, or needs a privilege.
+///
+/// # Panics
+/// Outside of a Tokio runtime with IO, as every listener of Tokio does.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // On Windows the same option would let two processes share a port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
+}
 
 impl Server {
     /// Serves until `shutdown` comes, and then ends in order: nothing new is submitted, runs in progress have

@@ -8,7 +8,7 @@ use insula_server::{
     Plans, Server, Settings,
     auth::{Access, Authenticator, JwtKey, JwtRules, MintedKey, NewKey, Rate, RateRules, Role, Roles, Secret},
 };
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{socket::Socket, web::Caller};
 use crate::support::Island;
@@ -42,7 +42,7 @@ impl House {
         change(&mut settings);
         let server = Server::builder(island.factory().clone(), auth.clone()).settings(settings).rates(boundless());
         let server = server.plans(plans).build();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = insula_server::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.clone().serve(listener, None, async {

@@ -5,6 +5,7 @@
 
 mod audit;
 mod broken;
+mod crowds;
 mod draining;
 mod guests;
 mod hooks;

@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_left_out_and_the_input_never() {
         let body = Wish { agent: "echo".to_owned(), timeout: Some(Duration::from_micros(1)), ..Wish::default() }.body();
-        let expected = json!({"agent": "echo", "policy": "enqueue", "priority": 0, "deadline": "1ms", "input": null});
+        let expected = json!({"agent": "echo", "policy": "enqueue", "priority": 0, "deadline": "1us", "input": null});
         assert_eq!(body, expected);
     }
 }
