@@ -115,7 +115,6 @@ impl Model {
         if change.is_some() {
             (known.question, known.answered) = (asks, false);
         }
-        let (owner, thread) = (known.owner, known.thread);
         match change {
             None => return,
             Some(RunChange::Waiting { .. }) => known.place = Place::Parked { until: seconds.map(|s| self.now + s) },
@@ -124,9 +123,17 @@ impl Model {
         }
         if self.runs[run].place != Place::Ended {
             self.see(run);
-        } else if let Some(next) = self.under_way(owner, thread).first().filter(|_| self.runs[run].in_turn) {
-            self.see(*next);
+        } else if let Some(next) = self.next_in_turn(run) {
+            self.see(next);
         }
+    }
+
+    /// Who has had to wait for this run, and need not any more. One that has begun, or waits for its time alone, has not: it is
+    /// seen when its time has come.
+    fn next_in_turn(&self, ended: usize) -> Option<usize> {
+        let Run { owner, thread, in_turn, .. } = self.runs[ended];
+        let next = *self.under_way(owner, thread).first()?;
+        (in_turn && next > ended && matches!(self.runs[next].place, Place::Queued { .. })).then_some(next)
     }
 
     fn is_claimable(&self, index: usize) -> bool {
