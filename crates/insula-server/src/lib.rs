@@ -1,8 +1,8 @@
 //! The agent server: the native API over HTTP, server-sent events and one WebSocket, authentication, webhooks and the console,
 //! on top of `insula-engine`.
 //!
-//! [`router`] nests in somebody's own service; [`Server::serve`] behind [`listen`] is a whole one, with limits on connections and time, TLS, and
-//! an end that waits for what is in progress. A caller is whoever the [`auth::Authenticator`] says, and nobody else mints a
+//! [`router`] nests in somebody's own service; [`Server::serve`] behind [`listen`] is a whole one, with limits on connections and
+//! time, TLS, and an end that waits for what is in progress. A caller is whoever the [`auth::Authenticator`] says, and nobody else mints a
 //! scope; what a caller may do is the type of the extractor that a route takes.
 //!
 //! ```
