@@ -24,7 +24,8 @@
 //!
 //! In reading order: [`event`] and [`run`] (what is stored), [`queue`], [`log`], [`runs`], [`inbox`],
 //! [`schedules`], [`budgets`], [`state`], [`cache`],
-//! [`database`], [`signals`], [`quota`], [`usage`], [`webhooks`], [`keys`], [`audit`], [`census`], [`health`] (the ports), [`backend`] (all of them together), [`memory`] and,
+//! [`database`], [`signals`], [`quota`], [`usage`], [`webhooks`], [`keys`], [`audit`], [`census`], [`health`] (the ports), [`backend`] (all of them together),
+//! [`chunk`] and [`pages`] (what durable backends share), [`memory`] and,
 //! with the feature of that name, `conformance`.
 
 pub mod audit;
@@ -32,6 +33,7 @@ pub mod backend;
 pub mod budgets;
 pub mod cache;
 pub mod census;
+pub mod chunk;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod database;
@@ -42,6 +44,7 @@ pub mod inbox;
 pub mod keys;
 pub mod log;
 pub mod memory;
+pub mod pages;
 pub mod payload;
 pub mod plans;
 pub mod queue;

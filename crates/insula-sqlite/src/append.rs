@@ -6,6 +6,7 @@
 use insula_context::Timestamp;
 use insula_infra::{
     Append, Committed, Error, EventType, LocalSignals, NewRun, RunChange, RunStatus, Signals, UsageRow, WaitFor,
+    chunk::{self, Chunk},
 };
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
@@ -13,7 +14,6 @@ use tokio::sync::oneshot;
 use crate::{
     after::{self, After},
     ahead, budgets,
-    chunk::{self, Chunk},
     error::Stop,
     payloads,
     questions::{self, Counts},

@@ -2,13 +2,12 @@
 
 use async_trait::async_trait;
 use insula_context::{Timestamp, UserScope};
-use insula_infra::{Error, KeyRecord, KeyStore, Page, PageRequest};
+use insula_infra::{Error, KeyRecord, KeyStore, Page, PageRequest, pages};
 use rusqlite::{Connection, Row, params};
 
 use crate::{
     claim,
     error::{File, Stop},
-    pages,
     store::Store,
     transaction::Tx,
 };

@@ -26,7 +26,7 @@
 //! working on the same run. News of threads does not cross processes: a reader in another one looks again.
 //!
 //! In reading order: [`Options`] and [`SqliteBackend`], then `migrations`, `writer` with `transaction` and `append`,
-//! `after`, `ahead`, `claim`, `queue` with `submit`, `cancel` and `news`, `readers`, `log` with `chunk`, `runs` with `list`
+//! `after`, `ahead`, `claim`, `queue` with `submit`, `cancel` and `news`, `readers`, `log`, `runs` with `list`
 //! and `threads`, `questions`, `schedules`, `budgets`, `usage`, `webhooks`, `census`, `keys`, `audit`, `delete` with `clear` and
 //! `forget`, `state`, `quota`, `health`, and for agents' own tables `database`, `pool`, `session` and `guard`.
 
@@ -38,7 +38,6 @@ mod backend;
 mod budgets;
 mod cancel;
 mod census;
-mod chunk;
 mod claim;
 mod clear;
 mod connect;
@@ -54,7 +53,6 @@ mod list;
 mod log;
 mod migrations;
 mod news;
-mod pages;
 mod payloads;
 mod plans;
 mod pool;

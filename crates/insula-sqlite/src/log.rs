@@ -11,11 +11,13 @@ use std::{collections::HashMap, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use insula_context::{RunId, ThreadId, Timestamp, UserScope};
-use insula_infra::{Error, Event, EventLog, EventPage, PayloadHash, RunHeader};
+use insula_infra::{
+    Error, Event, EventLog, EventPage, PayloadHash, RunHeader,
+    chunk::{self, Stored},
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
-    chunk::{self, Stored},
     error::{File, Stop},
     store::Store,
 };

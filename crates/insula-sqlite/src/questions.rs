@@ -6,13 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use insula_context::{RunId, ThreadId, Timestamp, UserScope};
 use insula_infra::{
-    Answer, AnswerRequest, Error, Inbox, NewQuestion, OpenQuestion, Page, PageRequest, RunHeader, WaitFor,
+    Answer, AnswerRequest, Error, Inbox, NewQuestion, OpenQuestion, Page, PageRequest, RunHeader, WaitFor, pages,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
     error::{File, Stop},
-    pages, rows,
+    rows,
     store::Store,
     transaction::Tx,
 };

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
 use insula_infra::{
-    CancelRequest, Deleted, Error, Fork, Page, PageRequest, RunFilter, RunRecord, RunStore, ThreadRecord,
+    CancelRequest, Deleted, Error, Fork, Page, PageRequest, RunFilter, RunRecord, RunStore, ThreadRecord, pages,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,7 +11,6 @@ use crate::{
     cancel,
     error::{File, Stop},
     list::List,
-    pages,
     rows::{self, run_columns},
     store::Store,
     threads,

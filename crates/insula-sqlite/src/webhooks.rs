@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use insula_context::{RunId, Timestamp, UserScope};
-use insula_infra::{Attempt, Error, NewRun, Page, PageRequest, WebhookRecord, WebhookState, Webhooks};
+use insula_infra::{Attempt, Error, NewRun, Page, PageRequest, WebhookRecord, WebhookState, Webhooks, pages};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
     claim,
     error::{File, Stop},
-    pages, rows,
+    rows,
     store::Store,
     transaction::{self, Owner, Tx},
 };

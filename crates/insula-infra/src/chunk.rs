@@ -1,23 +1,28 @@
-//! The body of a chunk: the events of one append as compact JSON, written and read without parsing their data.
+//! The body of a chunk: the events of one append as compact JSON, written and read without parsing their data. For backends:
+//! the same bytes in every database, so that they can be moved from one to another as they are.
 
 use insula_context::Timestamp;
-use insula_infra::{EventType, NewEvent, RawJson};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::{EventType, NewEvent, RawJson};
+
 /// The events of one append, ready to be stored.
 #[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) body: Vec<u8>,
-    pub(crate) count: u64,
-    /// The time of the first event and of the last one.
-    pub(crate) first_at: i64,
-    pub(crate) last_at: i64,
+pub struct Chunk {
+    /// What is stored.
+    pub body: Vec<u8>,
+    /// How many events it holds.
+    pub count: u64,
+    /// The time of the first event, in microseconds.
+    pub first_at: i64,
+    /// The time of the last event, in microseconds.
+    pub last_at: i64,
 }
 
 impl Chunk {
     /// `None` when there are no events. Times do not decrease, and none is before `floor`.
-    pub(crate) fn encode(events: &[NewEvent], floor: i64) -> Option<Self> {
+    pub fn encode(events: &[NewEvent], floor: i64) -> Option<Self> {
         let first_at = events.first()?.at.as_micros().max(floor);
         let mut body = Vec::with_capacity(events.iter().map(|event| event.data.get().len() + 96).sum());
         let mut last_at = first_at;
@@ -33,7 +38,10 @@ impl Chunk {
 
 impl Chunk {
     /// The same events, none of them before `floor`.
-    pub(crate) fn not_before(&self, floor: i64) -> Result<Self, serde_json::Error> {
+    ///
+    /// # Errors
+    /// When the body is not one that was encoded here.
+    pub fn not_before(&self, floor: i64) -> Result<Self, serde_json::Error> {
         let stored = decode(&self.body)?;
         let read = |event: &Stored<'_>| {
             let at = Timestamp::from_micros(event.at);
@@ -57,9 +65,10 @@ fn push_event(body: &mut Vec<u8>, event: &NewEvent, at: i64) {
 
 /// One event of a body.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Stored<'a> {
+pub struct Stored<'a> {
     t: &'a str,
-    pub(crate) at: i64,
+    /// When it happened, in microseconds.
+    pub at: i64,
     #[serde(borrow)]
     d: &'a RawValue,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -72,30 +81,34 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&
 }
 
 impl Stored<'_> {
-    pub(crate) fn kind(&self) -> Option<EventType> {
+    /// What kind of event it is; `None` for a word that this build does not know.
+    pub fn kind(&self) -> Option<EventType> {
         EventType::parse(self.t)
     }
 
     /// What readers see.
-    pub(crate) fn data(&self) -> RawJson {
+    pub fn data(&self) -> RawJson {
         RawJson::from(self.d.to_owned())
     }
 
     /// What only a resumed run sees.
-    pub(crate) fn journal(&self) -> Option<RawJson> {
+    pub fn journal(&self) -> Option<RawJson> {
         self.j.map(|journal| RawJson::from(journal.to_owned()))
     }
 }
 
 /// Reads a body back.
-pub(crate) fn decode(body: &[u8]) -> Result<Vec<Stored<'_>>, serde_json::Error> {
+///
+/// # Errors
+/// When it is not one that was encoded here.
+pub fn decode(body: &[u8]) -> Result<Vec<Stored<'_>>, serde_json::Error> {
     serde_json::from_slice(body)
 }
 
 /// A checksum that notices any change of up to eight bytes in a row for certain, and any other with 1 − 2⁻⁶⁴.
 ///
 /// It is stored: it must never change. Not for use against somebody who means to deceive.
-pub(crate) fn checksum(body: &[u8]) -> i64 {
+pub fn checksum(body: &[u8]) -> i64 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     let mix = |sum: u64, word: u64| (sum.rotate_left(23) ^ word).wrapping_mul(FACTOR);
     let (words, rest) = body.as_chunks::<8>();

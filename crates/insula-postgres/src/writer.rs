@@ -1,0 +1,2 @@
+//! Writes.
+pub(crate) struct Writer {}
