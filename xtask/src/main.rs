@@ -1,7 +1,7 @@
 //! The project's own commands, called as `cargo xtask COMMAND`.
 //!
 //! Modules in reading order: [`suites`] names the test suites, [`transcript`] reads what a test runner printed,
-//! [`testing`] runs tests and docs, [`clients`] the programs of others and [`tools`] what they need, [`services`] the servers that tests run against, [`layers`] says which crate may use which, [`lint`] holds the style rules
+//! [`testing`] runs tests and docs, [`clients`] the programs of others and [`tools`] what they need, [`services`] the servers that tests run against and [`needs`] which tests those are, [`layers`] says which crate may use which, [`lint`] holds the style rules
 //! that rustc and clippy do not know, [`verdict`] is how every command ends.
 
 #![expect(clippy::print_stdout, reason = "a command line speaks on stdout")]
@@ -11,6 +11,7 @@ mod clients;
 mod fuzz;
 mod layers;
 mod lint;
+mod needs;
 mod services;
 mod source;
 mod suites;
