@@ -7,7 +7,13 @@ use insula_infra::{RunChange, RunHeader, RunStatus};
 use crate::{cancel, group::Desk, rows::Place};
 
 /// A run has ended.
-pub(crate) fn ended(desk: &mut Desk, number: i64, header: &RunHeader, cancelled: Option<&CancelReason>, now: Timestamp) {
+pub(crate) fn ended(
+    desk: &mut Desk,
+    number: i64,
+    header: &RunHeader,
+    cancelled: Option<&CancelReason>,
+    now: Timestamp,
+) {
     let Some(run) = desk.run(number) else { return };
     let (owner, thread, in_turn, has_call, asked) = (run.owner, run.thread, run.in_turn, run.has_call, run.asked);
     if asked > 0 {

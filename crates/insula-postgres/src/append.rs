@@ -228,7 +228,11 @@ impl Writing {
                 run.started_at = run.started_at.or(started);
                 let has_news = !is_new && (run.cancel.is_some() || run.answered > 0);
                 let is_ready = has_news || has_ended_child;
-                put(run, if is_ready { Place::Ready } else { Place::Asleep }, if is_ready { Some(now) } else { *until });
+                put(
+                    run,
+                    if is_ready { Place::Ready } else { Place::Asleep },
+                    if is_ready { Some(now) } else { *until },
+                );
             }
             _ => self.end(run, started, now),
         }

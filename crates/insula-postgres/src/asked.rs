@@ -3,7 +3,10 @@
 use insula_context::Timestamp;
 use insula_infra::{Answer, NewQuestion};
 
-use crate::{error::{Worked, text}, transaction::Tx};
+use crate::{
+    error::{Worked, text},
+    transaction::Tx,
+};
 
 /// New questions of runs: owner, run, question. One that is asked already stays as it is.
 pub(crate) async fn ask(tx: &mut Tx, asked: &[(i64, i64, NewQuestion)]) -> Worked<()> {

@@ -122,9 +122,8 @@ impl Job for Many {
         let Some(owner) = desk.owner(&self.scope) else { return };
         let thread = self.filter.thread.as_ref().map(|thread| desk.thread(owner, thread).map(|thread| thread.number));
         let open = desk.open_of(owner).into_iter();
-        let passing: Vec<i64> = open
-            .filter(|number| desk.run(*number).is_some_and(|run| passes(&self.filter, thread, run)))
-            .collect();
+        let passing: Vec<i64> =
+            open.filter(|number| desk.run(*number).is_some_and(|run| passes(&self.filter, thread, run))).collect();
         for number in &passing {
             ask(desk, *number, &self.reason, now);
         }

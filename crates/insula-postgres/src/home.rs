@@ -78,7 +78,8 @@ impl Drop for Home {
         let farewell = std::thread::Builder::new().name("insula-postgres-end".to_owned());
         let ends = std::mem::take(self.ends.get_mut().unwrap_or_else(PoisonError::into_inner));
         let end = move || {
-            let ended = runtime.block_on(async { tokio::time::timeout(FAREWELL, futures::future::join_all(ends)).await });
+            let ended =
+                runtime.block_on(async { tokio::time::timeout(FAREWELL, futures::future::join_all(ends)).await });
             if ended.is_err() {
                 tracing::warn!("what was queued for Postgres could not be written before the end");
             }

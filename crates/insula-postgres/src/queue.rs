@@ -52,7 +52,8 @@ impl RunQueue for Store {
     async fn renew(&self, worker: &WorkerId, lease: Duration) -> Result<(), Error> {
         let now = self.shared.clock.now();
         let with = (worker.clone(), now, now.plus(lease));
-        self.across("renew", Kind::Write, with, |tx, (worker, now, until)| Box::pin(renew(tx, worker, *now, *until))).await
+        self.across("renew", Kind::Write, with, |tx, (worker, now, until)| Box::pin(renew(tx, worker, *now, *until)))
+            .await
     }
 
     fn append(&self, append: Append) -> Commit {

@@ -124,7 +124,10 @@ async fn listen(pool: &PgPool, local: &LocalSignals, node: &str) -> sqlx::Result
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the scope was issued by the node that has written, and is only read back")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the scope was issued by the node that has written, and is only read back"
+)]
 fn pass_on(local: &LocalSignals, message: &str, node: &str) {
     let Ok(message) = serde_json::from_str::<Message<String>>(message) else {
         tracing::debug!("a message on the channel is not one of ours");

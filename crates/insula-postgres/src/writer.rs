@@ -148,7 +148,9 @@ impl Lane {
             let error = match self.once(jobs, now).await {
                 Ok(()) => return Ok(()),
                 Err(Undone::Before(Stop::Failed(error))) => error,
-                Err(Undone::Before(stop) | Undone::InDoubt(stop)) => return Err(self.shared.server.stop("write", stop)),
+                Err(Undone::Before(stop) | Undone::InDoubt(stop)) => {
+                    return Err(self.shared.server.stop("write", stop));
+                }
             };
             self.connection = None;
             if error::is_contended(&error) && contended < TRIES {
@@ -185,7 +187,8 @@ impl Lane {
     ) -> Result<(Tx, HashMap<UserScope, i64>), Undone> {
         let mut numbers = HashMap::new();
         for newcomers in [Newcomers::Number, Newcomers::Leave] {
-            let scopes: BTreeSet<_> = jobs.iter().filter(|job| job.newcomers() == newcomers).map(|job| job.scope()).collect();
+            let scopes: BTreeSet<_> =
+                jobs.iter().filter(|job| job.newcomers() == newcomers).map(|job| job.scope()).collect();
             let scopes: Vec<UserScope> = scopes.into_iter().cloned().collect();
             let found = self.shared.owners.numbers(&mut connection, &scopes, newcomers).await?;
             numbers.extend(scopes.into_iter().zip(found).filter_map(|(scope, number)| Some((scope, number?))));

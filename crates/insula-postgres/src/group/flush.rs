@@ -61,8 +61,11 @@ pub(crate) async fn flush(tx: &mut Tx, desk: &Desk, shard: i16, now: Timestamp) 
     write_new_runs(tx, desk).await?;
     write_questions(tx, desk).await?;
     write_seldom(tx, desk, now).await?;
-    let sums: Vec<usage::Sum> =
-        desk.sums.iter().map(|(owner, agent, row)| usage::Sum { owner: *owner, agent: agent.clone(), row: row.clone() }).collect();
+    let sums: Vec<usage::Sum> = desk
+        .sums
+        .iter()
+        .map(|(owner, agent, row)| usage::Sum { owner: *owner, agent: agent.clone(), row: row.clone() })
+        .collect();
     if !sums.is_empty() {
         usage::add(tx, shard, &sums).await?;
     }
@@ -187,13 +190,15 @@ async fn write_questions(tx: &mut Tx, desk: &Desk) -> Worked<()> {
 async fn write_seldom(tx: &mut Tx, desk: &Desk, now: Timestamp) -> Worked<()> {
     if !desk.payloads.is_empty() {
         let kept = desk.payloads.iter();
-        let kept: Vec<_> = kept.map(|(owner, run, payload)| payloads::Kept { owner: *owner, run: *run, payload }).collect();
+        let kept: Vec<_> =
+            kept.map(|(owner, run, payload)| payloads::Kept { owner: *owner, run: *run, payload }).collect();
         payloads::keep(tx, &kept).await?;
     }
     if !desk.calls.is_empty() {
         let calls = desk.calls.iter();
-        let calls: Vec<_> =
-            calls.map(|(owner, run, target)| webhooks::Call { owner: *owner, run: *run, target: target.get() }).collect();
+        let calls: Vec<_> = calls
+            .map(|(owner, run, target)| webhooks::Call { owner: *owner, run: *run, target: target.get() })
+            .collect();
         webhooks::keep(tx, &calls).await?;
     }
     if !desk.rung.is_empty() {
@@ -213,9 +218,8 @@ async fn write_seldom(tx: &mut Tx, desk: &Desk, now: Timestamp) -> Worked<()> {
 async fn write_money(tx: &mut Tx, desk: &Desk, now: Timestamp) -> Worked<()> {
     if !desk.spent.is_empty() {
         let spent = desk.spent.iter();
-        let spent: Vec<_> = spent
-            .map(|(owner, scope, run, spent)| budgets::Spending { owner: *owner, scope, run, spent })
-            .collect();
+        let spent: Vec<_> =
+            spent.map(|(owner, scope, run, spent)| budgets::Spending { owner: *owner, scope, run, spent }).collect();
         budgets::settle(tx, &spent, now).await?;
     }
     if !desk.given_back.is_empty() {
