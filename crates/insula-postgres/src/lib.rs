@@ -1,12 +1,17 @@
 //! Every port of [`insula_infra`] on Postgres, for several nodes on one database.
 
 mod budgets;
+mod census;
 mod connect;
 mod error;
 mod home;
 mod migrations;
 mod owners;
+mod quota;
+mod schedules;
+mod state;
 mod store;
+mod stored;
 mod transaction;
 mod usage;
 mod webhooks;
