@@ -6,11 +6,181 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_trait::async_trait;
 use insula_context::{RunId, Timestamp, UserScope};
-use insula_infra::{Amounts, Spent};
+use insula_infra::{Allowance, Amounts, Balance, Budgets, Error, Holder, Reservation, Reserved, Spent};
 use sqlx::{Row, postgres::PgRow};
 
-use crate::{error::Worked, transaction::Tx};
+use crate::{
+    error::Worked,
+    owners::{self, Newcomers},
+    store::Store,
+    transaction::{Kind, Tx},
+};
+
+#[async_trait]
+impl Budgets for Store {
+    async fn reserve(&self, scope: &UserScope, reservation: Reservation) -> Result<Reserved, Error> {
+        if reservation.allowances.is_empty() {
+            return Ok(Reserved::Granted);
+        }
+        let with = (scope.clone(), reservation, self.shared.clock.now());
+        self.write("reserve", scope, with, |tx, (scope, wish, now)| Box::pin(reserve(tx, scope, wish, *now))).await
+    }
+
+    async fn balance(&self, scope: &UserScope, holder: Holder) -> Result<Balance, Error> {
+        let with = (scope.clone(), holder, self.shared.clock.now());
+        self.across("read an account", Kind::Read, with, |tx, (scope, holder, now)| {
+            Box::pin(balance(tx, scope, *holder, *now))
+        })
+        .await
+    }
+}
+
+async fn balance(tx: &mut Tx, scope: &UserScope, holder: Holder, now: Timestamp) -> Worked<Balance> {
+    const ONE: &str = "SELECT owner_no, ends_at, span, spent, reserved FROM insula.accounts WHERE owner_no = $1";
+    let user = match holder {
+        Holder::Tenant => "",
+        Holder::User => scope.user().as_str(),
+    };
+    let number = tx.enter_named(&[scope.tenant().as_str()], &[user]).await?.into_iter().next().flatten();
+    let row = sqlx::query(ONE).bind(number).fetch_optional(tx.on()).await?;
+    let account = row.map(|row| Account::read(tx, &row)).transpose()?.unwrap_or_default();
+    let is_open = account.ends_at > now.as_micros();
+    let until = is_open.then_some(Timestamp::from_micros(account.ends_at));
+    let spent = if is_open { account.spent } else { Amounts::default() };
+    Ok(Balance { spent, reserved: account.reserved, until })
+}
+
+async fn reserve(tx: &mut Tx, scope: &UserScope, wish: &Reservation, now: Timestamp) -> Worked<Reserved> {
+    if has_ended(tx, &wish.run).await? {
+        // Only a worker that was lost asks now, and nobody would give it back.
+        return Err(Error::RunEnded { run: wish.run.clone() }.into());
+    }
+    let holders = Holders::of(tx, scope, wish).await?;
+    loop {
+        let mut accounts = Account::lock(tx, &holders.numbers()).await?;
+        if is_reserved(tx, wish).await? {
+            return Ok(Reserved::Granted);
+        }
+        if let Some(refused) = refusal(&accounts, &holders, wish, now) {
+            return Ok(refused);
+        }
+        // Whoever was first to open one of them decides with which window, so it is looked at again.
+        if !Account::open(tx, &holders.missing_in(&accounts)).await? {
+            continue;
+        }
+        for (number, allowance) in holders.first_allowances(wish) {
+            let account = accounts.entry(number).or_default();
+            account.renew(span(allowance), now);
+            account.reserved = account.reserved.plus(wish.amounts);
+        }
+        Account::keep(tx, accounts.iter().map(|(number, account)| (*number, account))).await?;
+        write_down(tx, wish, &holders).await?;
+        return Ok(Reserved::Granted);
+    }
+}
+
+/// Whether the run has ended. If it has not, it does not end before this transaction does.
+async fn has_ended(tx: &mut Tx, run: &RunId) -> sqlx::Result<bool> {
+    const LOCK: &str = "SELECT place IS NULL FROM insula.runs WHERE owner_no = $1 AND run_id = $2 FOR SHARE";
+    let owner = tx.owner;
+    let found = sqlx::query_scalar(LOCK).bind(owner).bind(run.as_str()).fetch_optional(tx.on()).await?;
+    Ok(found.unwrap_or(false))
+}
+
+async fn is_reserved(tx: &mut Tx, wish: &Reservation) -> sqlx::Result<bool> {
+    const FIND: &str = "SELECT EXISTS
+        (SELECT 1 FROM insula.reservations WHERE owner_no = $1 AND run_id = $2 AND place = $3)";
+    let owner = tx.owner;
+    let find = sqlx::query_scalar(FIND).bind(owner).bind(wish.run.as_str()).bind(i64::from(wish.index));
+    find.fetch_one(tx.on()).await
+}
+
+/// The first allowance that does not allow it.
+fn refusal(
+    accounts: &BTreeMap<i64, Account>,
+    holders: &Holders,
+    wish: &Reservation,
+    now: Timestamp,
+) -> Option<Reserved> {
+    wish.allowances.iter().find_map(|allowance| {
+        let number = holders.number(allowance.holder)?;
+        let mut account = accounts.get(&number).copied().unwrap_or_default();
+        account.renew(span(allowance), now);
+        let wanted = account.spent.plus(account.reserved).plus(wish.amounts);
+        let unit = allowance.ceiling.exceeded_by(&wanted)?;
+        let limit = allowance.ceiling.of(unit).unwrap_or(u64::MAX);
+        let retry_after = Timestamp::from_micros(account.ends_at).since(now);
+        Some(Reserved::Refused { holder: allowance.holder, unit, limit, retry_after })
+    })
+}
+
+async fn write_down(tx: &mut Tx, wish: &Reservation, holders: &Holders) -> Worked<()> {
+    const INSERT: &str = "INSERT INTO insula.reservations (owner_no, run_id, place, of_tenant, of_user, amounts)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    let owner = tx.owner;
+    let insert = sqlx::query(INSERT).bind(owner).bind(wish.run.as_str()).bind(i64::from(wish.index));
+    let insert = insert.bind(holders.tenant.is_some()).bind(holders.user.is_some()).bind(text(&wish.amounts)?);
+    insert.execute(tx.on()).await?;
+    Ok(())
+}
+
+/// The numbers of those whose allowances are asked.
+#[derive(Debug, Clone, Copy)]
+struct Holders {
+    tenant: Option<i64>,
+    user: Option<i64>,
+}
+
+impl Holders {
+    async fn of(tx: &mut Tx, scope: &UserScope, wish: &Reservation) -> Worked<Self> {
+        let is_asked = |holder| wish.allowances.iter().any(|allowance| allowance.holder == holder);
+        let user = is_asked(Holder::User).then_some(tx.owner);
+        let tenant = if is_asked(Holder::Tenant) { Some(tenant(tx, scope).await?) } else { None };
+        Ok(Self { tenant, user })
+    }
+
+    fn number(&self, holder: Holder) -> Option<i64> {
+        match holder {
+            Holder::Tenant => self.tenant,
+            Holder::User => self.user,
+        }
+    }
+
+    fn numbers(&self) -> Vec<i64> {
+        self.tenant.into_iter().chain(self.user).collect()
+    }
+
+    fn missing_in(&self, accounts: &BTreeMap<i64, Account>) -> Vec<i64> {
+        self.numbers().into_iter().filter(|number| !accounts.contains_key(number)).collect()
+    }
+
+    /// The allowance that says how long a window of each of them is.
+    fn first_allowances<'w>(&self, wish: &'w Reservation) -> impl Iterator<Item = (i64, &'w Allowance)> {
+        let of = |holder| {
+            let first = wish.allowances.iter().find(|allowance| allowance.holder == holder)?;
+            Some((self.number(holder)?, first))
+        };
+        [of(Holder::Tenant), of(Holder::User)].into_iter().flatten()
+    }
+}
+
+/// The number of a tenant itself, who gets one with the first reservation.
+async fn tenant(tx: &mut Tx, scope: &UserScope) -> Worked<i64> {
+    let name = [scope.tenant().as_str()];
+    if let [Some(number)] = tx.enter_named(&name, &[""]).await?[..] {
+        return Ok(number);
+    }
+    let numbered = owners::look_up(tx.on(), &name, &[""], Newcomers::Number).await?;
+    let [Some(number)] = numbered[..] else { return tx.corrupt("the number of the tenant", scope) };
+    tx.enter(&[number]).await?;
+    Ok(number)
+}
+
+fn span(allowance: &Allowance) -> i64 {
+    i64::try_from(allowance.window.as_micros()).unwrap_or(i64::MAX)
+}
 
 /// What calls of a run have cost.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +285,7 @@ impl Accounts {
     async fn lock(tx: &mut Tx, holders: &[(i64, &UserScope)]) -> Worked<Self> {
         let names: BTreeSet<&str> = holders.iter().map(|(_, scope)| scope.tenant().as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        let found = tx.enter_tenants(&names).await?;
+        let found = tx.enter_named(&names, &vec![""; names.len()]).await?;
         let numbered = names.into_iter().zip(found).filter_map(|(name, number)| Some((name.to_owned(), number?)));
         let tenants: BTreeMap<String, i64> = numbered.collect();
         let wanted: Vec<i64> = holders.iter().map(|(owner, _)| *owner).chain(tenants.values().copied()).collect();
@@ -164,6 +334,18 @@ impl Account {
             WHERE owner_no = ANY($1) ORDER BY owner_no FOR UPDATE";
         let rows = sqlx::query(LOCK).bind(owners).fetch_all(tx.on()).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, Self::read(tx, row)?))).collect()
+    }
+
+    /// Opens accounts, in the order of their owners' numbers. False when somebody else has just opened one of them.
+    async fn open(tx: &mut Tx, owners: &[i64]) -> Worked<bool> {
+        const OPEN: &str = "INSERT INTO insula.accounts (owner_no, ends_at, span, spent, reserved)
+            SELECT n.owner_no, 0, 0, '{}', '{}' FROM unnest($1::bigint[]) AS n(owner_no) ORDER BY n.owner_no
+            ON CONFLICT DO NOTHING";
+        if owners.is_empty() {
+            return Ok(true);
+        }
+        let opened = sqlx::query(OPEN).bind(owners).execute(tx.on()).await?;
+        Ok(opened.rows_affected() == owners.len() as u64)
     }
 
     fn read(tx: &Tx, row: &PgRow) -> Worked<Self> {

@@ -57,13 +57,13 @@ impl Tx {
         (&mut *self.connection).execute(AssertSqlSafe(statement)).await.map(|_| ())
     }
 
-    /// Enters tenants themselves, who have accounts, in one round trip: their numbers, `None` for those who have none.
-    pub(crate) async fn enter_tenants(&mut self, tenants: &[&str]) -> sqlx::Result<Vec<Option<i64>>> {
-        const ENTER: &str =
-            "SELECT n.numbers, set_config('insula.owners', (array_remove(n.numbers, NULL) || $3)::text, true)
+    /// Enters owners by name (tenants and users, pairwise), in one round trip: their numbers, `None` for those who have none.
+    /// A tenant itself, who has an account, is the user without a name.
+    pub(crate) async fn enter_named(&mut self, tenants: &[&str], users: &[&str]) -> sqlx::Result<Vec<Option<i64>>> {
+        const ENTER: &str = "SELECT n.numbers,
+                set_config('insula.owners', (array_remove(n.numbers, NULL) || $3)::text, true)
             FROM (SELECT insula.numbers_of($1, $2) AS numbers OFFSET 0) n";
-        let nameless = vec![""; tenants.len()];
-        let query = sqlx::query_as(ENTER).bind(tenants).bind(nameless).bind(&self.entered);
+        let query = sqlx::query_as(ENTER).bind(tenants).bind(users).bind(&self.entered);
         let (numbers, _entered): (Vec<Option<i64>>, String) = query.fetch_one(&mut *self.connection).await?;
         self.remember(numbers.iter().copied().flatten());
         Ok(numbers)

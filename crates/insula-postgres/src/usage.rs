@@ -2,9 +2,55 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use insula_infra::UsageRow;
+use async_trait::async_trait;
+use insula_context::UserScope;
+use insula_infra::{Error, UsageRow, UsageStore};
+use sqlx::{Row, postgres::PgRow};
 
-use crate::{error::Worked, transaction::Tx};
+use crate::{error::Worked, store::Store, transaction::Tx};
+
+#[async_trait]
+impl UsageStore for Store {
+    async fn usage(&self, scope: &UserScope, from: i64, to: i64) -> Result<Vec<UsageRow>, Error> {
+        let found = self.read("read usage", scope, (from, to), |tx, days| Box::pin(of(tx, *days))).await?;
+        Ok(found.unwrap_or_default())
+    }
+}
+
+/// What all processes have counted of a day and an agent is one row.
+async fn of(tx: &mut Tx, (from, to): (i64, i64)) -> Worked<Vec<UsageRow>> {
+    const DAYS: &str =
+        "SELECT day, agent, completed, failed, cancelled, tokens, money, run_micros, took FROM insula.usage
+        WHERE owner_no = $1 AND day BETWEEN $2 AND $3 ORDER BY day, agent, shard";
+    let owner = tx.owner;
+    let rows = sqlx::query(DAYS).bind(owner).bind(from).bind(to).fetch_all(tx.on()).await?;
+    let mut found: Vec<UsageRow> = Vec::new();
+    for row in &rows {
+        let row = read(row)?;
+        match found.last_mut().filter(|last| last.day == row.day && last.agent == row.agent) {
+            Some(last) => plus(last, &row),
+            None => found.push(row),
+        }
+    }
+    Ok(found)
+}
+
+fn read(row: &PgRow) -> sqlx::Result<UsageRow> {
+    let amount = |column| row.try_get(column).map(count);
+    let mut took: Vec<u64> = row.try_get::<Vec<i64>, _>(8)?.into_iter().map(count).collect();
+    took.resize(UsageRow::BUCKETS, 0);
+    Ok(UsageRow {
+        day: row.try_get(0)?,
+        agent: row.try_get(1)?,
+        completed: amount(2)?,
+        failed: amount(3)?,
+        cancelled: amount(4)?,
+        tokens: amount(5)?,
+        money: amount(6)?,
+        run_micros: amount(7)?,
+        took,
+    })
+}
 
 /// What was used by an owner's agent on the day of the row.
 #[derive(Debug, Clone)]
@@ -92,4 +138,8 @@ fn plus(into: &mut UsageRow, row: &UsageRow) {
 /// The largest number that is stored stands for all beyond it.
 fn whole(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+fn count(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
 }
