@@ -60,6 +60,7 @@ const TESTS: &str = "insula-tests";
 const INTERLEAVINGS: &str = "insula-interleavings";
 const INTERLEAVINGS_STD: &str = "insula-interleavings-std";
 const INTERLEAVINGS_TOKIO: &str = "insula-interleavings-tokio";
+const TEST_SERVICES: &str = "insula-test-services";
 const BENCHES: &str = "insula-benches";
 const SIM: &str = "insula-sim";
 const XTASK: &str = "xtask";
@@ -84,6 +85,7 @@ const ROWS: &[Row] = &[
     row(8, INTERLEAVINGS, Anything, Here),
     row(8, INTERLEAVINGS_STD, Only(&[]), Here),
     row(8, INTERLEAVINGS_TOKIO, Only(&[]), Here),
+    row(8, TEST_SERVICES, Only(&[]), Here),
     row(8, BENCHES, Anything, Here),
     row(8, SIM, Anything, Here),
     row(8, EXAMPLES, Anything, Here),
@@ -99,8 +101,13 @@ struct CrateFence {
 
 const CRATE_FENCES: &[CrateFence] = &[
     CrateFence {
-        crates: &["sqlx", "rusqlite", "libsqlite3-sys", "tokio-rusqlite"],
-        only_in: &[SQLITE, POSTGRES],
+        crates: &["rusqlite", "libsqlite3-sys", "tokio-rusqlite"],
+        only_in: &[SQLITE],
+        because: "SQL stays behind the ports; put the query into the backend",
+    },
+    CrateFence {
+        crates: &["sqlx"],
+        only_in: &[POSTGRES, TEST_SERVICES],
         because: "SQL stays behind the ports; put the query into the backend",
     },
     CrateFence { crates: &["fred", "redis"], only_in: &[REDIS], because: "Redis stays behind the ports" },

@@ -8,7 +8,7 @@ pub(crate) struct Names(String);
 
 impl Names {
     pub(crate) fn new(prefix: &str) -> Self {
-        Self(escape(prefix))
+        Self(prefix.split(':').map(escape).collect::<Vec<_>>().join(":"))
     }
 
     /// The channel on which nodes tell each other of threads.
