@@ -12,6 +12,7 @@ use insula_context::{Clock, UserScope};
 use insula_infra::{CacheSubscription, Error, RedisManager};
 
 use crate::{
+    RedisStore,
     channels::Channels,
     link::{COMPONENT, Link},
     names::Names,
@@ -26,6 +27,8 @@ pub(crate) struct Cache {
     pub(crate) limit: usize,
     /// In the place of Redis' own, for tests.
     pub(crate) clock: Option<Arc<dyn Clock>>,
+    /// Ends its connections when nobody has it any more.
+    pub(crate) _store: RedisStore,
 }
 
 /// One operation on one key.

@@ -30,6 +30,10 @@ impl Channels {
         Self { link, subscriber, senders: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
+    pub(crate) fn subscriber(&self) -> &SubscriberClient {
+        &self.subscriber
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, broadcast::Sender<Bytes>>> {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }

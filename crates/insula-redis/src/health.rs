@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use fred::interfaces::ClientLike;
 use insula_infra::{ComponentHealth, Health, HealthCheck};
 
-use crate::link::Link;
+use crate::{RedisStore, link::Link};
 
 pub(crate) struct WithRedis {
     pub(crate) below: Arc<dyn HealthCheck>,
     pub(crate) link: Arc<Link>,
     pub(crate) shown: String,
+    /// Ends its connections when nobody has it any more.
+    pub(crate) _store: RedisStore,
 }
 
 #[async_trait]

@@ -9,6 +9,7 @@ use insula_infra::{Error, Quota, RateLimit, Taken};
 use std::time::Duration;
 
 use crate::{
+    RedisStore,
     cache::now,
     link::{COMPONENT, Link},
     names::Names,
@@ -23,6 +24,8 @@ pub(crate) struct SharedQuota {
     pub(crate) names: Names,
     pub(crate) below: Arc<dyn Quota>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
+    /// Ends its connections when nobody has it any more.
+    pub(crate) _store: RedisStore,
 }
 
 #[async_trait]

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Weak, atomic::Ordering},
 };
 
+use fred::interfaces::ClientLike;
 use insula_context::{Clock, SystemClock, ThreadId, UserScope};
 use insula_infra::{Backend, Error, Outlet, Signals, ThreadWatch};
 use tokio::{sync::Notify, task::JoinSet};
@@ -39,6 +40,17 @@ struct Store {
     _outbox: Arc<dyn Outlet>,
     /// Dropped with the store, and ended by that.
     _tasks: JoinSet<()>,
+}
+
+impl Drop for Store {
+    /// The driver's own tasks would keep the connections for ever: it is told to end.
+    fn drop(&mut self) {
+        // Without a runtime they have ended with it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (client, subscriber, within) =
+            (self.link.client.clone(), self.channels.subscriber().clone(), self.options.answer_within);
+        runtime.spawn(tokio::time::timeout(within, async move { tokio::join!(client.quit(), subscriber.quit()) }));
+    }
 }
 
 /// How much was carried since the store was made.
@@ -115,11 +127,21 @@ impl RedisStore {
             channels: Arc::clone(channels),
             limit,
             clock: clock.clone(),
+            _store: self.clone(),
         };
-        let quota =
-            SharedQuota { link: Arc::clone(link), names: names.clone(), below: Arc::clone(&below.quota), clock };
-        let health =
-            WithRedis { below: Arc::clone(&below.health), link: Arc::clone(link), shown: address.shown().to_owned() };
+        let quota = SharedQuota {
+            link: Arc::clone(link),
+            names: names.clone(),
+            below: Arc::clone(&below.quota),
+            clock,
+            _store: self.clone(),
+        };
+        let health = WithRedis {
+            below: Arc::clone(&below.health),
+            link: Arc::clone(link),
+            shown: address.shown().to_owned(),
+            _store: self.clone(),
+        };
         Backend {
             quota: Arc::new(quota),
             health: Arc::new(health),
