@@ -22,9 +22,10 @@ local function forget(name)
   if bytes then
     redis.call('HDEL', meta, 'b:' .. name)
     redis.call('HINCRBY', meta, 'bytes', -bytes)
-    redis.call('ZREM', age, name)
-    redis.call('ZREM', ends, name)
   end
+  -- Also where the server has evicted the sizes: what looks for room must come to an end.
+  redis.call('ZREM', age, name)
+  redis.call('ZREM', ends, name)
 end
 
 -- 'string' or 'list'; nil when there is nothing. What is not in the index is not there: the server may have evicted the index.
@@ -39,6 +40,8 @@ end
 
 -- Drops what has expired, some of it at a time: each write adds one.
 local function expire()
+  -- An index that was evicted in part says nothing right.
+  if redis.call('EXISTS', age) == 0 then redis.call('UNLINK', ends, meta) end
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', whole(now), 'LIMIT', 0, 64)) do
     forget(name)
   end

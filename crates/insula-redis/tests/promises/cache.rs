@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use insula_infra::{Error, MemoryBackend, RateLimit, Taken};
 use insula_redis::{RedisOptions, RedisStore};
-use insula_test_services::Redis;
+use insula_test_services::{Keeping, Redis};
 
-use crate::support::{Node, soon, user};
+use crate::support::{Node, say, soon, user};
 
 #[tokio::test]
 async fn nodes_share_values_messages_and_rates() {
@@ -79,4 +79,27 @@ async fn a_listener_that_went_is_forgotten() {
     let mut anew = node.cache().subscribe(&ada, "news").await.unwrap();
     node.cache().publish(&ada, "news", Bytes::from_static(b"m")).await.unwrap();
     assert!(soon("the message", anew.next()).await.is_some());
+}
+
+#[tokio::test]
+async fn an_index_that_was_evicted_in_part_neither_hangs_nor_shows_what_was_cleared() {
+    for part in ["age", "ends", "meta"] {
+        let redis = Redis::private(Keeping::Nothing).await;
+        let options = RedisOptions::default().prefix("p").cache_bytes(400);
+        let store = RedisStore::connect(&redis.url(), MemoryBackend::new().into_backend(), options).unwrap();
+        store.connected().await;
+        let (cache, ada) = (store.into_backend().cache.unwrap(), user("ada"));
+        let set = |key, ttl| cache.set(&ada, key, Bytes::from(vec![0; 100]), ttl);
+        set("a", Some(Duration::from_secs(60))).await.unwrap();
+        set("b", None).await.unwrap();
+        assert!(say(redis.addr(), &format!("DEL p:c:{{acme/ada}}:{part}")).starts_with(":1"), "{part}");
+        for key in ["c", "d", "e"] {
+            set(key, None).await.unwrap();
+        }
+        assert!(cache.get(&ada, "e").await.unwrap().is_some(), "{part}");
+        cache.clear(&ada).await.unwrap();
+        for key in ["a", "b", "c", "d", "e"] {
+            assert_eq!(cache.get(&ada, key).await.unwrap(), None, "{part}: {key}");
+        }
+    }
 }
