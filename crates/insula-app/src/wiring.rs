@@ -127,7 +127,10 @@ async fn cluster(settings: &Settings, server: &Postgres) -> Result<Backend, Stop
 /// The backend with what Redis does for all nodes, where there is one. That it does not answer yet is no error.
 fn with_redis(settings: &Settings, backend: Backend) -> Result<Backend, Stop> {
     match &settings.redis {
-        Some(url) => Ok(RedisStore::connect(url.expose(), backend, RedisOptions::default())?.into_backend()),
+        Some(redis) => {
+            let options = RedisOptions::default().prefix(&redis.prefix);
+            Ok(RedisStore::connect(redis.url.expose(), backend, options)?.into_backend())
+        }
         None => Ok(backend),
     }
 }

@@ -32,6 +32,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("database_reads", NONE, "a replica of it to read lists and logs from"),
     key("database_connections", "10", "connections of this process to Postgres"),
     key("redis", NONE, "a Redis for news, cache and rates of all nodes: redis://HOST:PORT; or @FILE"),
+    key("redis_prefix", "insula", "what keys there begin with; nodes of one cluster have the same"),
     key("node", NONE, "what this process is called among the nodes; the machine's name unless said otherwise"),
     key("tenant", "local", "the tenant of the user"),
     key("user", "local", "on whose behalf"),

@@ -22,14 +22,14 @@ pub(crate) use address::Address;
 use layer::Layer;
 use read::Values;
 pub(crate) use serve::Serve;
-pub(crate) use storage::{Database, Postgres, Way};
+pub(crate) use storage::{Database, Postgres, Redis, Way};
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub data_dir: PathBuf,
     pub database: Database,
-    pub redis: Option<Address>,
+    pub redis: Option<Redis>,
     /// A name that no other process has.
     pub node: String,
     pub tenant: String,

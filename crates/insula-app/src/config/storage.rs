@@ -30,6 +30,13 @@ pub(crate) struct Postgres {
     pub connections: u32,
 }
 
+/// A server that carries news, cache and rates between the nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct Redis {
+    pub url: Address,
+    pub prefix: String,
+}
+
 /// What stands between this process and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -76,14 +83,14 @@ fn file(values: &Values, data_dir: &Path) -> Result<Database, Stop> {
 }
 
 /// The Redis, where there is one.
-pub(super) fn redis(values: &Values) -> Result<Option<Address>, Stop> {
+pub(super) fn redis(values: &Values) -> Result<Option<Redis>, Stop> {
     let url = secret(values, "redis")?;
     if url == NONE {
         return Ok(None);
     }
     let is_address = url.starts_with("redis") && url.contains("://");
     values.check("redis", is_address, "an address is wanted: redis://HOST:PORT, or @FILE with one")?;
-    Ok(Some(Address::new(url)))
+    Ok(Some(Redis { url: Address::new(url), prefix: values.text("redis_prefix")? }))
 }
 
 /// What this process is called among the nodes. Nobody else has the name: whatever was started before under it holds its

@@ -140,7 +140,7 @@ fn a_database_is_a_file_or_a_server_whose_password_nobody_is_shown() {
     let Database::Postgres(server) = &settings.database else { panic!("{:?} is no server", settings.database) };
     assert_eq!(server.url.expose(), "postgres://insula_app:hush@db/insula");
     assert_eq!((server.way, server.connections, server.direct.is_none()), (Way::Pooler, 10, true));
-    assert_eq!(settings.redis.as_ref().map(Address::expose), Some("redis://:hush@cache:6379"));
+    assert_eq!(settings.redis.as_ref().map(|redis| redis.url.expose()), Some("redis://:hush@cache:6379"));
     assert_eq!(origin(&settings, "database"), "environment INSULA_DATABASE_URL");
     assert!(!format!("{settings:?}").contains("hush"));
     let shown = settings.origins.iter().find(|setting| setting.key == "database").expect("a known key");
