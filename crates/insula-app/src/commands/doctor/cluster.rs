@@ -8,6 +8,9 @@ use crate::{
     exit::{Kind, Stop},
 };
 
+/// What is to be mended, and keeps nobody from working meanwhile.
+const WORKS_WITHOUT: &[&str] = &["durability", "clock"];
+
 /// Everything that is to be seen through the configured addresses.
 pub(super) async fn of_server(server: &Postgres) -> Vec<Check> {
     let mut checks = of_address(DATABASE, &server.url).await;
@@ -19,18 +22,17 @@ pub(super) async fn of_server(server: &Postgres) -> Vec<Check> {
 
 async fn of_address(name: &'static str, address: &Address) -> Vec<Check> {
     match look(address.expose()).await {
-        Ok(findings) => findings.into_iter().map(|finding| check(name, finding)).collect(),
+        Ok(findings) => findings.into_iter().map(|finding| check(name, &finding)).collect(),
         Err(error) => vec![Check::fail(name, &not_seen(address, error))],
     }
 }
 
-fn check(name: &'static str, finding: Finding) -> Check {
-    match (finding.is_ok, finding.mend) {
-        (true, _) => Check::ok(name, finding.detail),
-        (false, mend) => {
-            let stop = Stop::new(Kind::Storage, finding.detail);
-            Check::fail(name, &mend.into_iter().fold(stop, Stop::advise))
-        }
+fn check(name: &'static str, finding: &Finding) -> Check {
+    let detail = format!("{}: {}", finding.subject, finding.detail);
+    match finding.ok {
+        true => Check::ok(name, detail),
+        false if WORKS_WITHOUT.contains(&finding.subject) => Check::warn(name, detail, finding.mend),
+        false => Check::fail(name, &Stop::new(Kind::Storage, detail).advise(finding.mend)),
     }
 }
 
