@@ -1,4 +1,7 @@
 //! Postgres keeps every rule of the ports, and its own promises. Needs a server: `INSULA_TEST_POSTGRES`.
 
 mod conformance;
+mod deleting;
+mod reading;
+mod story;
 mod support;

@@ -76,8 +76,7 @@ async fn a_run_of_more_chunks_than_are_read_at_once_is_read_whole_and_in_pages()
     assert_eq!(said, (1..=600).map(|n| n.to_string()).collect::<Vec<_>>());
     let (mut after, mut found) = (0, Vec::new());
     loop {
-        let page =
-            backend.log.run_events(&scope("ada"), &run("long"), after, 77).await.expect("reads").expect("there");
+        let page = backend.log.run_events(&scope("ada"), &run("long"), after, 77).await.expect("reads").expect("there");
         let Some(last) = page.events.last() else { break };
         after = last.seq;
         found.extend(seqs(&page.events));
