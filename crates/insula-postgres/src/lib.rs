@@ -17,6 +17,7 @@ mod group;
 mod health;
 mod home;
 mod keys;
+mod look;
 mod migrations;
 mod news;
 mod owners;
@@ -38,4 +39,5 @@ mod webhooks;
 mod writer;
 
 pub use backend::{Options, PostgresBackend};
+pub use look::{Finding, look};
 pub use migrations::{SCHEMA_VERSION, SchemaStatus, migrate, schema_status};
