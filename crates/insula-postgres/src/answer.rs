@@ -56,8 +56,8 @@ impl Job for Answering {
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), Error>, _: &PgSignals) {
-        let answer = outcome.and_then(|()| self.outcome.ok_or_else(|| error::gone("answer")));
-        let _gone = self.sender.send(answer);
+        let Self { outcome: found, sender, .. } = *self;
+        let _gone = sender.send(outcome.and_then(|()| found.ok_or_else(|| error::gone("answer"))));
     }
 }
 

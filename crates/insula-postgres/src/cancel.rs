@@ -87,8 +87,8 @@ impl Job for One {
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), Error>, _: &PgSignals) {
-        let answer = outcome.and_then(|()| self.answer.ok_or_else(|| error::gone("cancel")));
-        let _gone = self.sender.send(answer);
+        let Self { answer, sender, .. } = *self;
+        let _gone = sender.send(outcome.and_then(|()| answer.ok_or_else(|| error::gone("cancel"))));
     }
 }
 
@@ -132,8 +132,8 @@ impl Job for Many {
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), Error>, _: &PgSignals) {
-        let answer = outcome.and_then(|()| self.answer.ok_or_else(|| error::gone("cancel")));
-        let _gone = self.sender.send(answer);
+        let Self { answer, sender, .. } = *self;
+        let _gone = sender.send(outcome.and_then(|()| answer.ok_or_else(|| error::gone("cancel"))));
     }
 }
 

@@ -13,7 +13,6 @@ const STEPS: [&str; 2] = [include_str!("../migrations/0001_core.sql"), include_s
 
 /// Held while the schema is looked at and changed.
 const LOCK: &str = "SELECT pg_advisory_lock(7310593858020254332)";
-const UNLOCK: &str = "SELECT pg_advisory_unlock(7310593858020254332)";
 
 /// How a database stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +45,7 @@ pub async fn migrate(url: &str) -> Result<SchemaStatus, Error> {
     let failed = |error| address.server.error("migrate", error);
     (&mut connection).execute(LOCK).await.map_err(failed)?;
     let outcome = apply(&mut connection, &address.server).await;
-    (&mut connection).execute(UNLOCK).await.map_err(failed)?;
+    // The lock ends with the connection.
     let _closed = connection.close().await;
     outcome
 }

@@ -53,8 +53,8 @@ impl Job for Submission {
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), Error>, _: &PgSignals) {
-        let answer = outcome.and_then(|()| self.answer.unwrap_or_else(|| Err(error::gone("submit"))));
-        let _gone = self.sender.send(answer);
+        let Self { answer, sender, .. } = *self;
+        let _gone = sender.send(outcome.and_then(|()| answer.unwrap_or_else(|| Err(error::gone("submit")))));
     }
 }
 

@@ -44,7 +44,7 @@ const RECONNECTS: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// A piece of work. It decides on the desk, and says what came of it when that is durable.
-pub(crate) trait Job: Send {
+pub(crate) trait Job: Send + Sync {
     /// Whose it is.
     fn scope(&self) -> &UserScope;
 

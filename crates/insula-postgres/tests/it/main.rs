@@ -1,0 +1,4 @@
+//! Postgres keeps every rule of the ports, and its own promises. Needs a server: `INSULA_TEST_POSTGRES`.
+
+mod conformance;
+mod support;
