@@ -111,7 +111,7 @@ BEGIN
         held := (held_places ->> found_owner::text)::bigint;
         IF held IS NULL THEN
             SELECT count(*) INTO held FROM (SELECT 1 FROM insula.runs
-                WHERE owner_no = found_owner AND in_turn AND place = 3 LIMIT per_owner) some;
+                WHERE owner_no = found_owner AND in_turn AND place = 3 LIMIT per_owner) places;
         END IF;
         IF held >= per_owner THEN
             held_places := held_places || jsonb_build_object(found_owner::text, held);
