@@ -1,7 +1,7 @@
 //! The project's own commands, called as `cargo xtask COMMAND`.
 //!
 //! Modules in reading order: [`suites`] names the test suites, [`transcript`] reads what a test runner printed,
-//! [`testing`] runs tests and docs, [`clients`] the programs of others and [`tools`] what they need, [`layers`] says which crate may use which, [`lint`] holds the style rules
+//! [`testing`] runs tests and docs, [`clients`] the programs of others and [`tools`] what they need, [`services`] the servers that tests run against and [`needs`] which tests those are, [`layers`] says which crate may use which, [`lint`] holds the style rules
 //! that rustc and clippy do not know, [`verdict`] is how every command ends.
 
 #![expect(clippy::print_stdout, reason = "a command line speaks on stdout")]
@@ -11,6 +11,8 @@ mod clients;
 mod fuzz;
 mod layers;
 mod lint;
+mod needs;
+mod services;
 mod source;
 mod suites;
 mod testing;
@@ -29,7 +31,9 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   test          everything: unit, conformance and integration tests, doc tests, layers
-  test SUITE    one suite by name (an unknown name lists them); both take --without python,node,chromium,curl
+  test SUITE    one suite by name (an unknown name lists them); both take --without
+                python,node,chromium,curl,postgres,redis
+  services up   Postgres and Redis for tests until Ctrl-C: --without redis, --ports 55432,56379, --durable
   lint          rustfmt, clippy, and the project's own rules
   docs          the documentation without a warning, and its examples
   layers        the table of crates and what each may use, checked
@@ -53,6 +57,7 @@ fn dispatch(words: &[&str]) -> Result<Verdict> {
         ["test", "--without", tools] => testing::everything(&tools::parse(tools)?),
         ["test", suite] => testing::one(suites::find(suite)?, &[]),
         ["test", suite, "--without", tools] => testing::one(suites::find(suite)?, &tools::parse(tools)?),
+        ["services", "up", words @ ..] => services::up(words),
         ["lint"] => lint::run(),
         ["docs"] => testing::docs(),
         ["layers"] => layers::run(),

@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use crate::cargo;
 use crate::clients;
+use crate::needs::{Ground, Selected, Which};
 use crate::suites::{self, Place, Suite};
 use crate::tools::Tool;
 use crate::transcript::{Count, Transcript};
@@ -20,11 +21,15 @@ pub(crate) fn everything(without: &[Tool]) -> Result<Verdict> {
         return Ok(verdict);
     }
     let mut counts = SuiteCounts::default();
-    verdict.absorb(counts.run(None)?);
+    let ground = Ground::prepare(None, without)?;
+    let ran = counts.run(None, &ground)?;
+    let left_out: Vec<_> = suites::names().into_iter().filter(|suite| ground.leaves_out(suite)).collect();
+    verdict.absorb(ground.end(ran)?);
     verdict.absorb(counts.run_doc_tests()?);
     verdict.absorb(counts.run_clients(without).unwrap_or_else(|error| Verdict::of_error(&error)));
     counts.print();
-    for name in counts.without_a_test() {
+    // What could not run has been complained of, and what was not wanted is not missed.
+    for name in counts.without_a_test().into_iter().filter(|name| !left_out.contains(name)) {
         verdict.complain(format!("suite {name}: no test ran"));
     }
     Ok(verdict)
@@ -41,7 +46,9 @@ pub(crate) fn one(suite: &Suite, without: &[Tool]) -> Result<Verdict> {
         return Ok(verdict);
     }
     let mut counts = SuiteCounts::default();
-    verdict.absorb(counts.run(Some(suite))?);
+    let ground = Ground::prepare(Some(suite), without)?;
+    let ran = counts.run(Some(suite), &ground)?;
+    verdict.absorb(ground.end(ran)?);
     if counts.ran(suite.name) == 0 {
         verdict.complain(format!("suite {}: no test ran", suite.name));
     }
@@ -100,12 +107,15 @@ struct SuiteCounts(Vec<(String, Count)>);
 
 impl SuiteCounts {
     /// Runs one suite, or all but the doc tests.
-    fn run(&mut self, suite: Option<&Suite>) -> Result<Verdict> {
-        if cargo::has_nextest() {
-            self.hear(&mut nextest(suite), Transcript::read_nextest, suite)
-        } else {
-            self.hear(&mut libtest(suite), Transcript::read_libtest, suite)
-        }
+    fn run(&mut self, suite: Option<&Suite>, ground: &Ground) -> Result<Verdict> {
+        let has_nextest = cargo::has_nextest();
+        let command = if has_nextest { Some(nextest(suite, ground)) } else { libtest(suite, &ground.left_out) };
+        let Some(mut command) = command else {
+            return Ok(Verdict::default());
+        };
+        ground.name_to(&mut command);
+        let read = if has_nextest { Transcript::read_nextest } else { Transcript::read_libtest };
+        self.hear(&mut command, read, suite)
     }
 
     fn run_doc_tests(&mut self) -> Result<Verdict> {
@@ -171,31 +181,74 @@ fn judge(transcript: &Transcript, succeeded: bool, suite: Option<&Suite>) -> Ver
     verdict
 }
 
-fn nextest(suite: Option<&Suite>) -> Command {
+fn nextest(suite: Option<&Suite>, ground: &Ground) -> Command {
     let mut command = cargo::command(&["nextest", "run", "--workspace", "--tests", "--no-fail-fast"]);
     // Output of failed tests comes last, so that nothing a test prints can be taken for the runner's words.
     command.args(["--status-level", "all", "--final-status-level", "fail", "--failure-output", "final"]);
-    if let Some(suite) = suite {
-        command.args(["-E", &suite.nextest_filter()]);
-        if suite.prints_what_it_found() {
-            command.args(["--success-output", "final"]);
-        }
+    if suite.is_some_and(Suite::prints_what_it_found) {
+        command.args(["--success-output", "final"]);
     }
+    let chosen = suite.map_or("all()".into(), Suite::nextest_filter);
+    let left_out = ground.left_out.iter().map(|it| format!(" & not {}", it.need.nextest_filter()));
+    command.args(["-E", &format!("({chosen}){}", left_out.collect::<String>())]);
     command
 }
 
-fn libtest(suite: Option<&Suite>) -> Command {
-    let mut command = cargo::command(&["test", "--no-fail-fast"]);
-    match suite {
-        Some(suite) => command.args(suite.libtest_arguments()),
-        None => command.args(["--workspace", "--tests"]),
+/// `None` when every package of the suite is left out: cargo takes no package for some that it chooses.
+fn libtest(suite: Option<&Suite>, left_out: &[Selected]) -> Option<Command> {
+    let mut words = match suite {
+        Some(suite) => suite.libtest_arguments(),
+        None => vec!["--workspace".into(), "--tests".into()],
     };
-    command
+    leave_out(&mut words, left_out);
+    let chooses = words.iter().any(|word| word == "--workspace" || word == "--package");
+    let mut command = cargo::command(&["test", "--no-fail-fast"]);
+    command.args(words);
+    chooses.then_some(command)
+}
+
+/// Whole packages before the `--`, single tests by their full names behind it.
+fn leave_out(words: &mut Vec<String>, left_out: &[Selected]) {
+    let (packages, tests): (Vec<_>, Vec<_>) = left_out.iter().partition(|it| it.need.which == Which::Every);
+    for package in packages.iter().map(|it| it.need.package) {
+        match words.iter().position(|word| word == package) {
+            Some(at) => drop(words.drain(at - 1..=at)),
+            None => drop(words.splice(0..0, ["--exclude".into(), package.into()])),
+        }
+    }
+    if !tests.is_empty() && !words.iter().any(|word| word == "--") {
+        words.push("--".into());
+    }
+    words.extend(tests.iter().flat_map(|it| &it.tests).flat_map(|test| ["--skip".into(), test.clone()]));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::needs::Need;
+
+    fn left_out(package: &'static str, which: Which, test: &str) -> Selected {
+        let need: &'static Need = Box::leak(Box::new(Need { package, which, tools: &[] }));
+        Selected { need, tests: vec![test.into()] }
+    }
+
+    #[test]
+    fn without_nextest_the_same_tests_are_left_out() {
+        let package = || left_out("insula-sqlite", Which::Every, "one");
+        let test = || left_out("insula-tests", Which::Ending("::postgres"), "queue::claims::postgres");
+        let words = |suite: Option<&str>, left_out: &[Selected]| {
+            let command = libtest(suite.map(|name| suites::find(name).unwrap()), left_out)?;
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+            Some(words[2..].join(" "))
+        };
+        let everything = "--exclude insula-sqlite --workspace --tests -- --skip queue::claims::postgres";
+        assert_eq!(words(None, &[package(), test()]).unwrap(), everything);
+        let queue = "--package insula-tests --test it -- queue:: --skip queue::claims::postgres";
+        assert_eq!(words(Some("queue"), &[test()]).unwrap(), queue);
+        assert_eq!(words(Some("conformance"), &[package()]).unwrap(), "--tests --package insula-infra");
+        let infra = left_out("insula-infra", Which::Every, "two");
+        assert_eq!(words(Some("conformance"), &[package(), infra]), None);
+    }
 
     fn transcript(lines: &[&str]) -> Transcript {
         let mut transcript = Transcript::default();

@@ -1,11 +1,15 @@
 //! Programs that some suites need beside Rust: found on the machine, else installed by package name where this is Debian and
 //! we are root, with a line that says so. What is still missing is for the suite to complain of.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
 use crate::cargo;
+use crate::services::found;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
@@ -13,10 +17,14 @@ pub(crate) enum Tool {
     Node,
     Chromium,
     Curl,
+    Postgres,
+    Redis,
 }
 
 impl Tool {
-    const ALL: [Self; 4] = [Self::Python, Self::Node, Self::Chromium, Self::Curl];
+    const ALL: [Self; 6] = [Self::Python, Self::Node, Self::Chromium, Self::Curl, Self::Postgres, Self::Redis];
+    /// Those that [`services`](crate::services) starts.
+    pub(crate) const SERVICES: [Self; 2] = [Self::Postgres, Self::Redis];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -24,6 +32,8 @@ impl Tool {
             Self::Node => "node",
             Self::Chromium => "chromium",
             Self::Curl => "curl",
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
         }
     }
 
@@ -34,6 +44,8 @@ impl Tool {
             Self::Node => &["nodejs", "npm"],
             Self::Chromium => &["chromium"],
             Self::Curl => &["curl"],
+            Self::Postgres => &["postgresql"],
+            Self::Redis => &["redis-server"],
         }
     }
 
@@ -48,11 +60,15 @@ impl Tool {
             ],
             Self::Chromium => &[&["chromium", "--version"]],
             Self::Curl => &[&["curl", "--version"]],
+            // Debian keeps it where no path leads.
+            Self::Postgres => &[],
+            Self::Redis => &[&["redis-server", "--version"]],
         }
     }
 
     fn is_there(self) -> bool {
-        self.probes().iter().all(|words| answers(words))
+        let is_found = self != Self::Postgres || found::postgres().is_some();
+        is_found && self.probes().iter().all(|words| answers(words))
     }
 }
 
@@ -88,10 +104,38 @@ fn may_install() -> bool {
 fn install(tools: &[Tool]) -> Result<()> {
     let packages: Vec<&str> = tools.iter().flat_map(|tool| tool.packages()).copied().collect();
     println!("installing Debian's packages: {}", packages.join(", "));
+    let _quiet = NothingStarts::begin()?;
     cargo::succeeds(&mut quietly(&["apt-get", "update"]))?;
     let mut command = quietly(&["apt-get", "install", "--yes", "--no-install-recommends"]);
     cargo::succeeds(command.args(packages).env("DEBIAN_FRONTEND", "noninteractive"))?;
     Ok(())
+}
+
+/// As long as it lives, a package that is installed starts no server: Debian asks this program whether it may. The tests
+/// start their own, and what was not asked for should not listen.
+struct NothingStarts {
+    is_ours: bool,
+}
+
+impl NothingStarts {
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+    fn begin() -> Result<Self> {
+        let is_ours = !Path::new(Self::POLICY).exists();
+        if is_ours {
+            fs::write(Self::POLICY, "#!/bin/sh\nexit 101\n")?;
+            fs::set_permissions(Self::POLICY, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(Self { is_ours })
+    }
+}
+
+impl Drop for NothingStarts {
+    fn drop(&mut self) {
+        if self.is_ours && fs::remove_file(Self::POLICY).is_err() {
+            println!("could not remove {}: do so, or nothing that is installed later is started", Self::POLICY);
+        }
+    }
 }
 
 fn answers(words: &[&str]) -> bool {
@@ -111,8 +155,12 @@ mod tests {
     #[test]
     fn what_is_no_tool_is_answered_with_the_tools() {
         assert_eq!(parse("python,node").unwrap(), [Tool::Python, Tool::Node]);
+        assert_eq!(parse("postgres,redis").unwrap(), Tool::SERVICES);
         let message = parse("python,nodejs").unwrap_err().to_string();
-        assert!(message.contains("`nodejs`") && message.contains("python, node, chromium, curl"), "{message}");
+        assert!(
+            message.contains("`nodejs`") && message.contains("python, node, chromium, curl, postgres, redis"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -249,3 +249,8 @@ BEGIN
         EXECUTE format('ALTER FUNCTION %s OWNER TO insula_engine', made);
     END LOOP;
 END $$;
+
+-- The channel of news between processes. Its name is told to nobody else.
+CREATE TABLE insula.channel (name text NOT NULL);
+INSERT INTO insula.channel SELECT 'insula_' || replace(gen_random_uuid()::text, '-', '');
+GRANT SELECT ON insula.channel TO insula_app;

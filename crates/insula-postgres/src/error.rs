@@ -1,6 +1,6 @@
 //! What the driver says, in the words of the ports: every error names the server and what to do about it.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use insula_infra::{Error, Source};
 use sqlx::error::DatabaseError;
@@ -142,6 +142,11 @@ impl Server {
 
 fn unavailable(operation: &'static str, source: Source) -> Error {
     Error::Unavailable { operation, component: "Postgres", source: Some(source) }
+}
+
+/// Text without what Postgres cannot store: a NUL becomes the sign for what cannot be shown.
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }
 }
 
 /// Work that was handed to a task which did not come back.

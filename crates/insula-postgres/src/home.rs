@@ -1,10 +1,18 @@
 //! Where the store's work runs: on threads of its own, so that a caller who goes away ends no transaction in its middle, and
 //! so that the store needs no runtime of its caller's.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use insula_infra::Error;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinHandle,
+};
 
 use crate::error;
 
@@ -18,6 +26,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub(crate) struct Home {
     runtime: Option<Runtime>,
     handle: Handle,
+    /// What is waited for at the end.
+    ends: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Home {
@@ -33,11 +43,22 @@ impl Home {
                 source: Some(Arc::new(error)),
             })?;
         let handle = runtime.handle().clone();
-        Ok(Arc::new(Self { runtime: Some(runtime), handle }))
+        Ok(Arc::new(Self { runtime: Some(runtime), handle, ends: Mutex::default() }))
     }
 
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Makes something that belongs to the runtime.
+    pub(crate) fn enter<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _inside = self.handle.enter();
+        make()
+    }
+
+    /// Waits for these at the end, before the runtime goes.
+    pub(crate) fn ends_with(&self, ends: Vec<JoinHandle<()>>) {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
     }
 
     /// Does the work to its end, whether or not anybody waits for it.
@@ -55,8 +76,16 @@ impl Drop for Home {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         let farewell = std::thread::Builder::new().name("insula-postgres-end".to_owned());
-        // Without a thread the runtime is dropped here, which only a caller outside of any runtime may do.
-        if let Err(error) = farewell.spawn(move || runtime.shutdown_timeout(FAREWELL)) {
+        let ends = std::mem::take(self.ends.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let end = move || {
+            let ended =
+                runtime.block_on(async { tokio::time::timeout(FAREWELL, futures::future::join_all(ends)).await });
+            if ended.is_err() {
+                tracing::warn!("what was queued for Postgres could not be written before the end");
+            }
+            runtime.shutdown_background();
+        };
+        if let Err(error) = farewell.spawn(end) {
             tracing::warn!(%error, "the Postgres store could not be shut down in order");
         }
     }

@@ -1,12 +1,47 @@
 //! Every port of [`insula_infra`] on Postgres, for several nodes on one database.
 
+mod after;
+mod ahead;
+mod answer;
+mod append;
+mod asked;
+mod audit;
+mod backend;
+mod budgets;
+mod cancel;
+mod census;
+mod claim;
 mod connect;
+mod delete;
 mod error;
+mod group;
+mod health;
 mod home;
+mod journal;
+mod keys;
+mod list;
+mod log;
 mod migrations;
+mod news;
 mod owners;
+mod payloads;
+mod plans;
+mod questions;
+mod queue;
+mod quota;
+mod rows;
+mod runs;
+mod schedules;
+mod signals;
+mod state;
 mod store;
+mod stored;
+mod submit;
+mod threads;
 mod transaction;
+mod usage;
+mod webhooks;
 mod writer;
 
+pub use backend::{Options, PostgresBackend};
 pub use migrations::{SCHEMA_VERSION, SchemaStatus, migrate, schema_status};

@@ -6,8 +6,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use insula_context::UserScope;
+use insula_context::{ScopeIssuer, UserScope};
+use insula_infra::Error;
 use sqlx::{PgConnection, PgPool};
+
+use crate::error::Server;
 
 /// Owners whose numbers are remembered. Beyond it they are looked up again.
 const REMEMBERED: usize = 100_000;
@@ -88,4 +91,14 @@ pub(crate) async fn look_up(
         Newcomers::Number => NUMBER,
     };
     sqlx::query_scalar(sql).bind(tenants).bind(users).fetch_one(connection).await
+}
+
+/// An owner who was authenticated before anything of theirs was written, and is read back here.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the scope was issued when its owner got a number, and is only read back"
+)]
+pub(crate) fn read_back(tenant: &str, user: &str, server: &Server) -> Result<UserScope, Error> {
+    let damaged = |_| server.corrupt("an owner", "its tenant or user is damaged");
+    ScopeIssuer::new().issue(tenant, user).map_err(damaged)
 }

@@ -23,6 +23,8 @@ pub(crate) struct Tx {
     /// The owner it is about first.
     pub(crate) owner: i64,
     pub(crate) server: Server,
+    /// Everybody whose rows it may see.
+    entered: Vec<i64>,
 }
 
 impl Tx {
@@ -40,12 +42,39 @@ impl Tx {
         };
         let statement = format!("{begin}; {}", enter(owners));
         (&mut *connection).execute(AssertSqlSafe(statement)).await?;
-        Ok(Self { connection, owner: owners.first().copied().unwrap_or(0), server })
+        let owner = owners.first().copied().unwrap_or(0);
+        Ok(Self { connection, owner, server, entered: owners.to_vec() })
     }
 
-    /// Also enters these, in the same transaction: those whom a function has named.
+    /// Also enters these, in the same transaction: those whom a function has named. Whoever was entered before stays so.
     pub(crate) async fn enter(&mut self, owners: &[i64]) -> sqlx::Result<()> {
-        (&mut *self.connection).execute(AssertSqlSafe(enter(owners))).await.map(|_| ())
+        let before = self.entered.len();
+        self.remember(owners.iter().copied());
+        if self.entered.len() == before {
+            return Ok(());
+        }
+        let statement = enter(&self.entered);
+        (&mut *self.connection).execute(AssertSqlSafe(statement)).await.map(|_| ())
+    }
+
+    /// Enters owners by name (tenants and users, pairwise), in one round trip: their numbers, `None` for those who have none.
+    /// A tenant itself, who has an account, is the user without a name.
+    pub(crate) async fn enter_named(&mut self, tenants: &[&str], users: &[&str]) -> sqlx::Result<Vec<Option<i64>>> {
+        const ENTER: &str = "SELECT n.numbers,
+                set_config('insula.owners', (array_remove(n.numbers, NULL) || $3)::text, true)
+            FROM (SELECT insula.numbers_of($1, $2) AS numbers OFFSET 0) n";
+        let query = sqlx::query_as(ENTER).bind(tenants).bind(users).bind(&self.entered);
+        let (numbers, _entered): (Vec<Option<i64>>, String) = query.fetch_one(&mut *self.connection).await?;
+        self.remember(numbers.iter().copied().flatten());
+        Ok(numbers)
+    }
+
+    fn remember(&mut self, owners: impl Iterator<Item = i64>) {
+        for owner in owners {
+            if !self.entered.contains(&owner) {
+                self.entered.push(owner);
+            }
+        }
     }
 
     /// The connection, inside the transaction.
