@@ -25,7 +25,7 @@ BEGIN
     FOR found IN SELECT c.oid::regclass AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'v') AND (n.nspname = 'pg_catalog' OR n.nspname = 'information_schema' AND c.relname NOT IN
             ('tables', 'columns', 'table_constraints', 'key_column_usage', 'sequences', 'schemata'))
-        AND has_table_privilege('public', c.oid, 'SELECT')
+        AND has_any_column_privilege('public', c.oid, 'SELECT')
     LOOP
         EXECUTE format('GRANT SELECT ON %s TO %s', found.name, platform);
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', found.name);
