@@ -89,7 +89,8 @@ impl Databases {
     pub(crate) async fn session(&self, scope: &UserScope) -> Result<PgSession, Error> {
         let place = self.0.pool.place(scope).await?;
         let (inner, scope) = (Arc::clone(&self.0), scope.clone());
-        let held = self.0.home.call("open a database session", async move { begin(inner, &scope, place).await }).await?;
+        let held =
+            self.0.home.call("open a database session", async move { begin(inner, &scope, place).await }).await?;
         Ok(PgSession::new(held))
     }
 }
@@ -188,7 +189,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("limits", &self.limits).field("open", &lock(&self.open).len()).finish_non_exhaustive()
+        f.debug_struct("Inner")
+            .field("limits", &self.limits)
+            .field("open", &lock(&self.open).len())
+            .finish_non_exhaustive()
     }
 }
 

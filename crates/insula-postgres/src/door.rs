@@ -48,9 +48,7 @@ impl Door {
         let key = key(shared, owner, most, Password::Kept).await?;
         let logged_in = match log_in(address, owner, key).await {
             // An agent has changed it.
-            Err(error) if is_wrong(&error) => {
-                log_in(address, owner, key_again(shared, owner, most).await?).await
-            }
+            Err(error) if is_wrong(&error) => log_in(address, owner, key_again(shared, owner, most).await?).await,
             outcome => outcome,
         };
         logged_in.map_err(|error| shared.server.error(LOG_IN, error))
@@ -87,7 +85,7 @@ impl Door {
 
     /// Sends exactly one statement: the server refuses a second one behind it.
     pub(crate) async fn send_one(&mut self, sql: String) -> Worked<(u64, Rows)> {
-        let answer = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_many(&mut self.connection);
+        let answer = self.connection.fetch_many(sqlx::query(AssertSqlSafe(sql)).persistent(false));
         in_time(gather(answer)).await
     }
 
@@ -119,7 +117,8 @@ impl Door {
 }
 
 async fn gather(
-    mut answer: impl futures::Stream<Item = sqlx::Result<Either<sqlx::postgres::PgQueryResult, sqlx::postgres::PgRow>>> + Unpin,
+    mut answer: impl futures::Stream<Item = sqlx::Result<Either<sqlx::postgres::PgQueryResult, sqlx::postgres::PgRow>>>
+    + Unpin,
 ) -> Worked<(u64, Rows)> {
     let (mut changed, mut rows) = (0, Rows::default());
     while let Some(part) = answer.try_next().await? {

@@ -57,8 +57,30 @@ pub(crate) fn kind_of(sql: &str) -> Result<Kind, Error> {
 const CHANGES: &[&str] = &["insert", "update", "delete", "merge"];
 
 const OTHERS: &[&str] = &[
-    "alter", "analyze", "call", "close", "cluster", "comment", "create", "declare", "do", "drop", "explain", "fetch",
-    "grant", "lock", "move", "reassign", "refresh", "reindex", "release", "reset", "revoke", "savepoint", "set", "show",
+    "alter",
+    "analyze",
+    "call",
+    "close",
+    "cluster",
+    "comment",
+    "create",
+    "declare",
+    "do",
+    "drop",
+    "explain",
+    "fetch",
+    "grant",
+    "lock",
+    "move",
+    "reassign",
+    "refresh",
+    "reindex",
+    "release",
+    "reset",
+    "revoke",
+    "savepoint",
+    "set",
+    "show",
     "truncate",
 ];
 

@@ -50,3 +50,4 @@ mod writer;
 
 pub use backend::{Options, PostgresBackend};
 pub use migrations::{SCHEMA_VERSION, SchemaStatus, migrate, schema_status};
+pub use session::PgSession;

@@ -6,7 +6,7 @@ use std::{fmt::Write, sync::Arc};
 use insula_context::{SqlRow, SqlValue};
 use insula_infra::Error;
 use sqlx::{
-    Column, Row, TypeInfo,
+    Column, Row,
     postgres::{PgRow, PgValueRef},
 };
 

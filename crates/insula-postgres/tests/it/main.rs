@@ -1,0 +1,3 @@
+//! Postgres, tried through what the crate makes public.
+
+mod database;
