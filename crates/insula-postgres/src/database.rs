@@ -212,8 +212,8 @@ impl Count {
     }
 
     /// Whether the owner's tables were deleted meanwhile.
-    pub(crate) fn is_forgotten(&self) -> bool {
-        self.is_forgotten.load(Ordering::Acquire)
+    pub(crate) fn is_forgotten(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_forgotten)
     }
 }
 

@@ -168,7 +168,7 @@ fn settings(owner: i64) -> [(&'static str, String); 9] {
         ("bytea_output", "hex".to_owned()),
         ("intervalstyle", "iso_8601".to_owned()),
         ("default_transaction_read_only", "off".to_owned()),
-        ("default_transaction_isolation", "read\\ committed".to_owned()),
+        ("default_transaction_isolation", "read committed".to_owned()),
     ]
 }
 

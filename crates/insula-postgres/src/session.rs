@@ -1,6 +1,12 @@
 //! One transaction on one owner's tables.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -26,6 +32,8 @@ const MESSAGE_BYTES: usize = 1 << 20;
 pub struct PgSession {
     held: Option<Held>,
     inner: Arc<Inner>,
+    /// Whether the user's tables were deleted meanwhile.
+    is_forgotten: Arc<AtomicBool>,
 }
 
 /// What a session has taken. However it is dropped, its connection is made fit for the next session or ended.
@@ -48,7 +56,7 @@ impl Held {
     }
 
     fn is_forgotten(&self) -> bool {
-        self.rest.as_ref().is_none_or(|(count, _)| count.is_forgotten())
+        self.rest.as_ref().is_none_or(|(count, _)| count.is_forgotten().load(Ordering::Acquire))
     }
 
     /// Does something with the connection. `None` as soon as nobody waits for it any more.
@@ -93,7 +101,8 @@ impl Drop for Held {
 
 impl PgSession {
     pub(crate) fn new(held: Held) -> Self {
-        Self { inner: Arc::clone(&held.inner), held: Some(held) }
+        let is_forgotten = held.rest.as_ref().map(|(count, _)| count.is_forgotten()).unwrap_or_default();
+        Self { inner: Arc::clone(&held.inner), held: Some(held), is_forgotten }
     }
 
     /// The connection, for queries that are checked when they are compiled and values that are typed. It is inside the
@@ -113,10 +122,10 @@ impl PgSession {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        let mut held = self.held.take().ok_or_else(ended)?;
-        if held.is_forgotten() {
+        if self.is_forgotten.load(Ordering::Acquire) {
             return Err(ended());
         }
+        let mut held = self.held.take().ok_or_else(ended)?;
         let (waiting, gone) = oneshot::channel();
         let task = self.inner.home().handle().spawn(async move {
             let outcome = held.work(gone, &with, work).await;
@@ -139,12 +148,12 @@ impl PgSession {
     }
 
     async fn end_with(mut self, operation: &'static str, work: Work<u64, ()>) -> Result<(), Error> {
-        if self.held.as_ref().is_some_and(Held::is_forgotten) {
-            // There is nothing left that could be kept.
-            return Ok(());
-        }
         let limit = self.inner.bytes_per_user();
-        let outcome = self.with(operation, limit, work).await;
+        let outcome = match self.is_forgotten.load(Ordering::Acquire) {
+            false => self.with(operation, limit, work).await,
+            // There is nothing left that could be kept.
+            true => Ok(()),
+        };
         if let Some(held) = self.held.take() {
             let given_back = self.inner.home().call(operation, async move {
                 held.give_back().await;
