@@ -5,7 +5,7 @@ use std::time::Duration;
 use fred::{
     clients::{Client, SubscriberClient},
     types::{
-        Builder,
+        Builder, RespVersion,
         config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, UnresponsiveConfig},
     },
 };
@@ -49,6 +49,8 @@ impl Address {
             )
         })?;
         config.fail_fast = false;
+        // On a connection that listens, other commands are answered in this version of the protocol only.
+        config.version = RespVersion::RESP3;
         Ok(Self { shown, config })
     }
 

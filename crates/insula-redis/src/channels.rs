@@ -6,11 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use fred::{clients::SubscriberClient, interfaces::PubsubInterface};
 use insula_infra::{CacheSubscription, Error};
 use tokio::sync::broadcast;
 
-use crate::link::Link;
+use crate::{ear::Ear, link::Link};
 
 /// How many messages a listener may fall behind.
 const BACKLOG: usize = 64;
@@ -19,19 +18,19 @@ const BACKLOG: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Channels {
     link: Arc<Link>,
-    subscriber: SubscriberClient,
+    ear: Ear,
     senders: Mutex<HashMap<String, broadcast::Sender<Bytes>>>,
     /// Held while Redis is told: an end of one listening must not overtake the beginning of the next.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Channels {
-    pub(crate) fn new(link: Arc<Link>, subscriber: SubscriberClient) -> Self {
-        Self { link, subscriber, senders: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    pub(crate) fn new(link: Arc<Link>, ear: Ear) -> Self {
+        Self { link, ear, senders: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    pub(crate) fn subscriber(&self) -> &SubscriberClient {
-        &self.subscriber
+    pub(crate) fn ear(&self) -> &Ear {
+        &self.ear
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, broadcast::Sender<Bytes>>> {
@@ -55,7 +54,7 @@ impl Channels {
             let sender = senders.entry(channel.clone()).or_insert_with(|| broadcast::Sender::new(BACKLOG));
             (sender.subscribe(), known)
         };
-        let answer = self.link.ask("subscribe", self.subscriber.subscribe(channel.clone())).await;
+        let answer = self.link.ask("subscribe", self.ear.subscribe(channel.clone())).await;
         if answer.is_err() && !known {
             self.lock().remove(&channel);
         }
@@ -69,7 +68,7 @@ impl Channels {
             let senders = self.lock();
             senders.iter().filter(|(_, sender)| sender.receiver_count() == 0).map(|(name, _)| name.clone()).collect()
         };
-        if idle.is_empty() || self.link.ask("unsubscribe", self.subscriber.unsubscribe(idle.clone())).await.is_err() {
+        if idle.is_empty() || self.link.ask("unsubscribe", self.ear.unsubscribe(idle.clone())).await.is_err() {
             return;
         }
         let mut senders = self.lock();

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use fred::{
-    clients::SubscriberClient,
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::{Message as Heard, Value},
 };
@@ -15,6 +14,7 @@ use tokio::{
 
 use crate::{
     channels::Channels,
+    ear::Ear,
     link::Link,
     news::{Counters, Message, Outbox, about},
 };
@@ -22,7 +22,7 @@ use crate::{
 /// What the tasks share.
 pub(crate) struct Keeper {
     pub(crate) link: Arc<Link>,
-    pub(crate) subscriber: SubscriberClient,
+    pub(crate) ear: Ear,
     pub(crate) channels: Arc<Channels>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) counters: Arc<Counters>,
@@ -42,9 +42,9 @@ pub(crate) fn start(keeper: Keeper) -> JoinSet<()> {
     let keeper = Arc::new(keeper);
     let mut tasks = JoinSet::new();
     // Before anything is subscribed to, so that the first message has a reader.
-    let (heard, reconnected) = (keeper.subscriber.message_rx(), keeper.subscriber.reconnect_rx());
+    let (heard, reconnected) = (keeper.ear.0.message_rx(), keeper.ear.0.reconnect_rx());
     tasks.spawn(connect(keeper.link.client.clone(), keeper.link.answer_within));
-    tasks.spawn(connect(keeper.subscriber.clone(), keeper.link.answer_within));
+    tasks.spawn(connect(keeper.ear.0.clone(), keeper.link.answer_within));
     tasks.spawn(Arc::clone(&keeper).look());
     tasks.spawn(Arc::clone(&keeper).send());
     tasks.spawn(Arc::clone(&keeper).hear(heard));
@@ -77,12 +77,11 @@ impl Keeper {
         }
     }
 
-    /// To subscribe once more changes nothing, and is answered only by a connection that works.
+    /// To subscribe once more changes nothing, and tells whether the connection that listens works.
     async fn probe(&self) -> Result<(), String> {
         let within = self.link.answer_within;
-        let both = async {
-            tokio::try_join!(self.link.client.ping::<()>(None), self.subscriber.subscribe(self.channel.clone()))
-        };
+        let both =
+            async { tokio::try_join!(self.link.client.ping::<()>(None), self.ear.subscribe(self.channel.clone())) };
         match tokio::time::timeout(within, both).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
@@ -105,7 +104,7 @@ impl Keeper {
 
     /// Listens to everything anew, and only then has everybody look: what was said before may have been missed.
     async fn listen_to_all(&self) {
-        if let Err(error) = self.subscriber.resubscribe_all().await {
+        if let Err(error) = self.ear.subscribe_again().await {
             self.away(error.to_string());
             return;
         }

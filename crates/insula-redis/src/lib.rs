@@ -21,12 +21,12 @@
 //! listened to anew and then every listener is woken once, because news may have been missed; a node that had to drop
 //! news says so to the others as soon as it can.
 //!
-//! In reading order: [`RedisOptions`] and [`RedisStore`], then `address` (URLs), `names` (keys), `link` (whether it
-//! answers), `news` and `keeper` (signals), `scripts`, `cache` with `channels`, `quota` and `health`.
+//! In reading order: [`RedisOptions`] and [`RedisStore`], then `address` (URLs), `names` (keys), `link` and `ear` (the two connections), `news` and `keeper` (signals), `scripts`, `cache` with `channels`, `quota` and `health`.
 
 mod address;
 mod cache;
 mod channels;
+mod ear;
 mod health;
 mod keeper;
 mod link;

@@ -15,6 +15,7 @@ use crate::{
     address::Address,
     cache::Cache,
     channels::Channels,
+    ear::Ear,
     health::WithRedis,
     keeper::{self, Keeper},
     link::Link,
@@ -48,7 +49,7 @@ impl Drop for Store {
         // Without a runtime they have ended with it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (client, subscriber, within) =
-            (self.link.client.clone(), self.channels.subscriber().clone(), self.options.answer_within);
+            (self.link.client.clone(), self.channels.ear().0.clone(), self.options.answer_within);
         runtime.spawn(tokio::time::timeout(within, async move { tokio::join!(client.quit(), subscriber.quit()) }));
     }
 }
@@ -80,14 +81,15 @@ impl RedisStore {
     pub fn connect(url: &str, below: Backend, options: RedisOptions) -> Result<Self, Error> {
         let address = Address::parse(url)?;
         let (client, subscriber) = address.clients(options.answer_within)?;
+        let ear = Ear(subscriber);
         let clock = options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()) as Arc<dyn Clock>);
         let link = Arc::new(Link::new(client, options.answer_within, clock));
-        let channels = Arc::new(Channels::new(Arc::clone(&link), subscriber.clone()));
+        let channels = Arc::new(Channels::new(Arc::clone(&link), ear.clone()));
         let (outbox, counters) = (Arc::new(Outbox::default()), Arc::new(Counters::default()));
         let names = Names::new(&options.prefix);
         let tasks = keeper::start(Keeper {
             link: Arc::clone(&link),
-            subscriber,
+            ear,
             channels: Arc::clone(&channels),
             outbox: Arc::clone(&outbox),
             counters: Arc::clone(&counters),
