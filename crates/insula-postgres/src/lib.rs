@@ -21,6 +21,7 @@ mod journal;
 mod keys;
 mod list;
 mod log;
+mod look;
 mod migrations;
 mod news;
 mod owners;
@@ -44,4 +45,5 @@ mod webhooks;
 mod writer;
 
 pub use backend::{Options, PostgresBackend};
+pub use look::{Finding, look};
 pub use migrations::{SCHEMA_VERSION, SchemaStatus, migrate, schema_status};

@@ -50,7 +50,7 @@ pub async fn migrate(url: &str) -> Result<SchemaStatus, Error> {
     outcome
 }
 
-async fn connect(address: &Address) -> Result<PgConnection, Error> {
+pub(crate) async fn connect(address: &Address) -> Result<PgConnection, Error> {
     let connecting = PgConnection::connect_with(&address.options);
     let waited = tokio::time::timeout(crate::connect::ACQUIRE, connecting).await;
     waited
