@@ -1,21 +1,33 @@
 //! What is deleted is gone from every table, what is not is as it was, and whoever writes meanwhile loses nothing.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use insula_context::{CancelReason, Timestamp};
 use insula_infra::{
-    Allowance, Amounts, Answer, Append, Backend, Ceiling, Deleted, Error, Fork, Holder, PageRequest, Payload,
-    RateLimit, Reservation, RunChange, ScheduleRecord, StateKey, StateSpace, WaitFor, WorkerId,
+    Allowance, Amounts, Answer, Append, Backend, Ceiling, Deleted, Error, EventType, Fork, Holder, NewRun, PageRequest,
+    Payload, RateLimit, Reservation, RunChange, ScheduleRecord, StateKey, StateSpace, ThreadPolicy, WaitFor, WorkerId,
 };
 use insula_test_services::Postgres;
 use sqlx::{Executor, PgConnection};
 
 use crate::{
     story::{
-        administrator, create, end, extend, header, new_run, notes, one, question, raw, rows, run, scope, thread, whole,
+        administrator, create, end, event, extend, header, new_run, notes, one, question, raw, rows, run, scope,
+        thread, whole,
     },
     support,
 };
+
+/// A run that goes in turn with the others of its thread.
+fn in_turn(in_thread: &str, id: &str) -> NewRun {
+    NewRun { policy: Some(ThreadPolicy::Enqueue), ..new_run(&header("ada", in_thread, id)) }
+}
 
 fn payload(byte: u8) -> Payload {
     Payload::new(vec![byte; 20_000])
@@ -183,7 +195,8 @@ async fn nothing_is_left_of_what_is_forgotten_and_younger_threads_stay() {
     backend.runs.request_cancel(&scope("ada"), &run("open"), stop.clone()).await.expect("asks");
     let claimed = backend.queue.claim(&WorkerId::new("w"), Duration::from_secs(9), 9, 9).await.expect("claims");
     let change = Some(RunChange::Cancelled(stop));
-    let end = Append { events: notes(2, 1), change, ..Append::new(claimed[0].lease.clone(), 1) };
+    let events = vec![event(EventType::AgentCancelled, "{}")];
+    let end = Append { events, change, ..Append::new(claimed[0].lease.clone(), 1) };
     backend.queue.append(end).await.expect("ends");
     // A fork goes before what it begins with.
     let much_later = Timestamp::from_micros(i64::MAX);
@@ -241,7 +254,7 @@ async fn bytes_that_somebody_refers_to_again_while_they_are_deleted_stay() {
 #[tokio::test]
 async fn a_claim_that_is_under_way_while_its_owner_is_deleted_leaves_nothing() {
     let (database, backend) = one().await;
-    backend.queue.submit(new_run(&header("ada", "t", "r")), None).await.expect("submits");
+    backend.queue.submit(in_turn("t", "r"), None).await.expect("submits");
     // The claim has the run and is about to say that it was served.
     let served = "INSERT INTO insula.served SELECT owner_no, 1 FROM insula.owners WHERE user_id = 'ada'";
     let held = holding(&database, served).await;
@@ -305,19 +318,24 @@ async fn writes(backend: Backend, who: usize) {
         let append = Append { asks: vec![question(1)], ..extend(&of, 1, notes(2, 1)) };
         expected(backend.queue.append(append).await);
         expected(backend.queue.append(end(&of, 2)).await);
-        expected(backend.queue.submit(new_run(&header("ada", &name, &format!("s-{who}-{n}"))), None).await);
+        expected(backend.queue.submit(in_turn(&name, &format!("s-{who}-{n}")), None).await);
     }
 }
 
-async fn claims(backend: Backend) {
-    for _ in 0..60 {
-        let claimed = backend.queue.claim(&WorkerId::new("w"), Duration::from_secs(30), 3, 9).await.expect("claims");
+/// Until it is told that nobody writes any more. Says how many runs it has had.
+async fn claims(backend: Backend, is_over: Arc<AtomicBool>) -> usize {
+    let mut had = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let claimed = backend.queue.claim(&WorkerId::new("c"), Duration::from_secs(30), 3, 9).await.expect("claims");
+        had += claimed.len();
         for claimed in claimed {
             let change = Some(RunChange::Completed { result: raw("1") });
-            let end = Append { events: notes(1, 1), change, ..Append::new(claimed.lease.clone(), 0) };
+            let events = vec![event(EventType::AgentCompleted, "{}")];
+            let end = Append { events, change, ..Append::new(claimed.lease.clone(), 0) };
             expected(backend.queue.append(end).await);
         }
     }
+    had
 }
 
 async fn deletes(backend: Backend) {
@@ -339,16 +357,19 @@ async fn deletes(backend: Backend) {
 async fn whatever_is_written_and_deleted_at_the_same_time_nothing_refers_to_what_is_gone() {
     let (database, first) = one().await;
     let second = support::at(&database).connect().await.expect("connects").into_backend();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let claiming = tokio::spawn(claims(second.clone(), Arc::clone(&is_over)));
     let tasks = [
         tokio::spawn(writes(first.clone(), 1)),
         tokio::spawn(writes(second.clone(), 2)),
-        tokio::spawn(claims(second.clone())),
         tokio::spawn(deletes(first.clone())),
         tokio::spawn(deletes(second.clone())),
     ];
     for task in tasks {
         task.await.expect("nothing fails");
     }
+    is_over.store(true, Ordering::Relaxed);
+    assert_ne!(claiming.await.expect("nothing fails"), 0);
     let orphans: Vec<(String, i64)> =
         sqlx::query_as(ORPHANS).fetch_all(&mut administrator(&database).await).await.expect("looks");
     assert!(orphans.iter().all(|(_, count)| *count == 0), "{orphans:?}");
