@@ -58,27 +58,23 @@ async fn reserve(tx: &mut Tx, scope: &UserScope, wish: &Reservation, now: Timest
         return Err(Error::RunEnded { run: wish.run.clone() }.into());
     }
     let holders = Holders::of(tx, scope, wish).await?;
-    loop {
-        let mut accounts = Account::lock(tx, &holders.numbers()).await?;
-        if is_reserved(tx, wish).await? {
-            return Ok(Reserved::Granted);
-        }
-        if let Some(refused) = refusal(&accounts, &holders, wish, now) {
-            return Ok(refused);
-        }
-        // Whoever was first to open one of them decides with which window, so it is looked at again.
-        if !Account::open(tx, &holders.missing_in(&accounts)).await? {
-            continue;
-        }
-        for (number, allowance) in holders.first_allowances(wish) {
-            let account = accounts.entry(number).or_default();
-            account.renew(span(allowance), now);
-            account.reserved = account.reserved.plus(wish.amounts);
-        }
-        Account::keep(tx, accounts.iter().map(|(number, account)| (*number, account))).await?;
-        write_down(tx, wish, &holders).await?;
-        return Ok(Reserved::Granted);
+    // Before anything is locked: who waits for another's account to be opened must not stand in that one's way.
+    let opened = Account::open(tx, &holders.numbers()).await?;
+    let mut accounts = Account::lock(tx, &holders.numbers()).await?;
+    let is_reserved = is_reserved(tx, wish).await?;
+    let refused = refusal(&accounts, &holders, wish, now).filter(|_| !is_reserved);
+    if is_reserved || refused.is_some() {
+        Account::close(tx, &opened).await?;
+        return Ok(refused.unwrap_or(Reserved::Granted));
     }
+    for (number, allowance) in holders.first_allowances(wish) {
+        let account = accounts.entry(number).or_default();
+        account.renew(span(allowance), now);
+        account.reserved = account.reserved.plus(wish.amounts);
+    }
+    Account::keep(tx, accounts.iter().map(|(number, account)| (*number, account))).await?;
+    write_down(tx, wish, &holders).await?;
+    Ok(Reserved::Granted)
 }
 
 /// Whether the run has ended. If it has not, it does not end before this transaction does.
@@ -150,10 +146,6 @@ impl Holders {
 
     fn numbers(&self) -> Vec<i64> {
         self.tenant.into_iter().chain(self.user).collect()
-    }
-
-    fn missing_in(&self, accounts: &BTreeMap<i64, Account>) -> Vec<i64> {
-        self.numbers().into_iter().filter(|number| !accounts.contains_key(number)).collect()
     }
 
     /// The allowance that says how long a window of each of them is.
@@ -336,16 +328,22 @@ impl Account {
         rows.iter().map(|row| Ok((row.try_get(0)?, Self::read(tx, row)?))).collect()
     }
 
-    /// Opens accounts, in the order of their owners' numbers. False when somebody else has just opened one of them.
-    async fn open(tx: &mut Tx, owners: &[i64]) -> Worked<bool> {
+    /// Opens those that are not there, in the order of their owners' numbers, and says which: nobody else sees them before
+    /// this transaction ends.
+    async fn open(tx: &mut Tx, owners: &[i64]) -> sqlx::Result<Vec<i64>> {
         const OPEN: &str = "INSERT INTO insula.accounts (owner_no, ends_at, span, spent, reserved)
             SELECT n.owner_no, 0, 0, '{}', '{}' FROM unnest($1::bigint[]) AS n(owner_no) ORDER BY n.owner_no
-            ON CONFLICT DO NOTHING";
-        if owners.is_empty() {
-            return Ok(true);
+            ON CONFLICT (owner_no) DO NOTHING RETURNING owner_no";
+        sqlx::query_scalar(OPEN).bind(owners).fetch_all(tx.on()).await
+    }
+
+    /// A reservation that came to nothing opens no account.
+    async fn close(tx: &mut Tx, opened: &[i64]) -> sqlx::Result<()> {
+        const CLOSE: &str = "DELETE FROM insula.accounts WHERE owner_no = ANY($1)";
+        if opened.is_empty() {
+            return Ok(());
         }
-        let opened = sqlx::query(OPEN).bind(owners).execute(tx.on()).await?;
-        Ok(opened.rows_affected() == owners.len() as u64)
+        sqlx::query(CLOSE).bind(opened).execute(tx.on()).await.map(|_| ())
     }
 
     fn read(tx: &Tx, row: &PgRow) -> Worked<Self> {
