@@ -25,7 +25,7 @@
 //! In reading order: [`event`] and [`run`] (what is stored), [`queue`], [`log`], [`runs`], [`inbox`],
 //! [`schedules`], [`budgets`], [`state`], [`cache`],
 //! [`database`], [`signals`], [`quota`], [`usage`], [`webhooks`], [`keys`], [`audit`], [`census`], [`health`] (the ports), [`backend`] (all of them together),
-//! [`chunk`] and [`pages`] (what durable backends share), [`memory`] and,
+//! [`chunk`], [`pages`] and [`pool`] (what durable backends share), [`memory`] and,
 //! with the feature of that name, `conformance`.
 
 pub mod audit;
@@ -47,6 +47,7 @@ pub mod memory;
 pub mod pages;
 pub mod payload;
 pub mod plans;
+pub mod pool;
 pub mod queue;
 pub mod quota;
 pub mod run;
@@ -77,7 +78,7 @@ pub use quota::{Quota, RateLimit, Taken};
 pub use run::{FailReason, Failure, NewRun, RunChange, RunRecord, RunStatus, ThreadPolicy, WaitFor};
 pub use runs::{CancelRequest, Deleted, Fork, Page, PageRequest, RunFilter, RunStore, ThreadRecord};
 pub use schedules::{ScheduleRecord, ScheduleStore};
-pub use signals::{LocalSignals, Signals, ThreadWatch};
+pub use signals::{LocalSignals, Outlet, Signals, ThreadWatch};
 pub use state::{StateKey, StateSpace, StateStore, Versioned};
 pub use usage::{UsageRow, UsageStore};
 pub use webhooks::{Attempt, WebhookRecord, WebhookState, Webhooks};

@@ -222,7 +222,7 @@ AS $$
     GROUP BY n.worker HAVING sum(n.runs) > 0 OR max(n.lease_until) > at ORDER BY n.worker
 $$;
 
--- Threads that are over since before a time, the oldest first: without open runs, without younger ends, without forks.
+-- Some threads that are over since before a time: without open runs, without younger ends, without forks.
 CREATE FUNCTION insula.threads_over(before bigint, most bigint) RETURNS TABLE (owner_no bigint, thread_no bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = insula, pg_temp
 AS $$

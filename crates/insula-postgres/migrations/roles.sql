@@ -3,18 +3,31 @@ DO $$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['insula_owner', 'insula_engine', 'insula_app'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['insula_owner', 'insula_engine', 'insula_app', 'insula_keeper', 'insula_agent'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = wanted) THEN
-                EXECUTE format('CREATE ROLE %I %s NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS', wanted,
-                    CASE wanted WHEN 'insula_app' THEN 'LOGIN' ELSE 'NOLOGIN' END);
+                EXECUTE format('CREATE ROLE %I %s %s NOSUPERUSER NOCREATEDB NOBYPASSRLS', wanted,
+                    CASE wanted WHEN 'insula_app' THEN 'LOGIN' ELSE 'NOLOGIN' END,
+                    CASE wanted WHEN 'insula_keeper' THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END);
             END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END LOOP;
-    IF NOT pg_has_role('insula_owner', 'insula_engine', 'MEMBER') THEN
-        GRANT insula_engine TO insula_owner;
-    END IF;
+    FOREACH wanted IN ARRAY ARRAY['insula_engine', 'insula_keeper'] LOOP
+        BEGIN
+            IF NOT pg_has_role('insula_owner', wanted, 'MEMBER') THEN
+                EXECUTE format('GRANT %I TO insula_owner', wanted);
+            END IF;
+        EXCEPTION WHEN unique_violation THEN NULL;
+        END;
+    END LOOP;
+    BEGIN
+        -- From Postgres 16 on, who may make roles may not give away those that others have made.
+        IF NOT pg_has_role('insula_keeper', 'insula_agent', 'MEMBER WITH ADMIN OPTION') THEN
+            GRANT insula_agent TO insula_keeper WITH ADMIN OPTION;
+        END IF;
+    EXCEPTION WHEN unique_violation THEN NULL;
+    END;
     IF NOT has_database_privilege('insula_owner', current_database(), 'CREATE') THEN
         EXECUTE format('GRANT CREATE ON DATABASE %I TO insula_owner', current_database());
     END IF;

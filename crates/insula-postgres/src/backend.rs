@@ -2,16 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use insula_context::{Clock, SystemClock};
+use insula_context::{Clock, SystemClock, UserScope};
 use insula_infra::{Backend, Error, MemoryBackend};
 use sqlx::PgPool;
 
 use crate::{
     SCHEMA_VERSION, SchemaStatus,
     connect::Address,
+    database::{Databases, Limits},
     error,
     home::Home,
     migrations,
+    session::PgSession,
     signals::PgSignals,
     store::{Shared, Store},
     writer::Writer,
@@ -26,6 +28,7 @@ pub struct Options {
     direct: Option<String>,
     connections: u32,
     signals: bool,
+    limits: Limits,
 }
 
 impl Options {
@@ -62,6 +65,26 @@ impl Options {
         Self { signals, ..self }
     }
 
+    /// How many sessions on agents' own tables there are at most at a time, 32 unless said otherwise, and how long one waits
+    /// for one, 5 s. They are connections besides [those](Options::connections) of the platform.
+    #[must_use]
+    pub fn pool(self, sessions: usize, timeout: Duration) -> Self {
+        Self { limits: Limits { sessions, timeout, ..self.limits }, ..self }
+    }
+
+    /// How many of them one user has at a time; a quarter unless said otherwise.
+    #[must_use]
+    pub fn sessions_per_user(self, sessions: usize) -> Self {
+        Self { limits: Limits { sessions_per_user: Some(sessions), ..self.limits }, ..self }
+    }
+
+    /// How large a user's own tables may grow, in bytes; 1 GiB unless said otherwise. What would grow them further is not
+    /// committed.
+    #[must_use]
+    pub fn bytes_per_user(self, bytes: u64) -> Self {
+        Self { limits: Limits { bytes_per_user: bytes, ..self.limits }, ..self }
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -73,6 +96,7 @@ impl Options {
         let pool = home.enter(|| address.pool(self.connections));
         check(&home, &pool, &address).await?;
         let signals = self.news(&home, &pool)?;
+        let agents = self.agents(&address)?;
         let shared = Arc::new(Shared {
             pool,
             server: address.server,
@@ -83,8 +107,18 @@ impl Options {
         });
         let (writer, ends) = Writer::start(home.handle(), &shared, &signals);
         home.ends_with(ends);
+        let databases =
+            agents.map(|agents| Databases::new(Arc::clone(&shared), Arc::clone(&home), agents, self.limits));
         let store = Arc::new(Store { writer, shared, home });
-        Ok(PostgresBackend { store, signals, clock: self.clock })
+        Ok(PostgresBackend { store, signals, databases, clock: self.clock })
+    }
+
+    /// Where agents' sessions connect: a pooler knows neither their roles nor what a session is.
+    fn agents(&self, address: &Address) -> Result<Option<Address>, Error> {
+        match &self.direct {
+            Some(url) => Address::parse(url, false).map(Some),
+            None => Ok((!self.is_pooled).then(|| address.clone())),
+        }
     }
 
     fn news(&self, home: &Home, pool: &PgPool) -> Result<PgSignals, Error> {
@@ -136,6 +170,7 @@ async fn check(home: &Arc<Home>, pool: &PgPool, address: &Address) -> Result<(),
 pub struct PostgresBackend {
     store: Arc<Store>,
     signals: PgSignals,
+    databases: Option<Databases>,
     clock: Arc<dyn Clock>,
 }
 
@@ -149,6 +184,20 @@ impl PostgresBackend {
             direct: None,
             connections: 10,
             signals: true,
+            limits: Limits::default(),
+        }
+    }
+
+    /// A session on this user's own tables, for code that is linked with this crate and wants typed queries. Counts and waits
+    /// as every other. Cancellation safe.
+    ///
+    /// # Errors
+    /// As [`DatabaseSessionManager::open`](insula_infra::DatabaseSessionManager::open); [`Error::Unavailable`] when there is
+    /// a pooler in between and no [direct](Options::direct) address.
+    pub async fn session(&self, scope: &UserScope) -> Result<PgSession, Error> {
+        match &self.databases {
+            Some(databases) => databases.session(scope).await,
+            None => Err(error::gone("open a database session")),
         }
     }
 
@@ -172,7 +221,7 @@ impl PostgresBackend {
             health: self.store,
             signals: Arc::new(self.signals),
             cache: MemoryBackend::with(self.clock).into_backend().cache,
-            database: None,
+            database: self.databases.map(|databases| Arc::new(databases) as _),
         }
     }
 }

@@ -8,8 +8,17 @@ use crate::{connect::Address, error::Server};
 /// The schema version that this build knows.
 pub const SCHEMA_VERSION: u32 = STEPS.len() as u32;
 
+/// Stands for the content of the schema: two builds that say the same make the same.
+pub const SCHEMA_HASH: &str = env!("INSULA_SCHEMA_HASH");
+
 const ROLES: &str = include_str!("../migrations/roles.sql");
-const STEPS: [&str; 2] = [include_str!("../migrations/0001_core.sql"), include_str!("../migrations/0002_walls.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("../migrations/0001_core.sql"),
+    include_str!("../migrations/0002_walls.sql"),
+    include_str!("../migrations/0003_agents.sql"),
+];
+/// What belongs to the database and not to its schema: a copy of the database does not have it.
+const AGENTS: &str = include_str!("../migrations/agents.sql");
 
 /// Held while the schema is looked at and changed.
 const LOCK: &str = "SELECT pg_advisory_lock(7310593858020254332)";
@@ -82,13 +91,22 @@ async fn apply(connection: &mut PgConnection, server: &Server) -> Result<SchemaS
         SchemaStatus::Empty => 0,
         SchemaStatus::Version(version) => version as usize,
     };
-    if done == STEPS.len() {
-        return Ok(from);
-    }
     let failed = |error| server.error("migrate", error);
-    (&mut *connection).execute(ROLES).await.map_err(failed)?;
-    (&mut *connection).execute(AssertSqlSafe(script(done))).await.map_err(failed)?;
+    if done < STEPS.len() {
+        (&mut *connection).execute(ROLES).await.map_err(failed)?;
+        (&mut *connection).execute(AssertSqlSafe(script(done))).await.map_err(failed)?;
+    }
+    if !is_walled(connection).await.map_err(failed)? {
+        (&mut *connection).execute(AGENTS).await.map_err(failed)?;
+    }
     Ok(from)
+}
+
+/// Whether agents are shut out of what a database leaves open to everybody.
+async fn is_walled(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    const WALLED: &str = "SELECT has_database_privilege('insula_keeper', current_database(), 'CREATE')
+        AND NOT has_table_privilege('public', 'pg_catalog.pg_class', 'SELECT')";
+    sqlx::query_scalar(WALLED).persistent(false).fetch_one(connection).await
 }
 
 /// All steps in one transaction, as the role that is to own what they make.

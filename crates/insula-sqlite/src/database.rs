@@ -12,14 +12,13 @@ use std::{
 
 use async_trait::async_trait;
 use insula_context::UserScope;
-use insula_infra::{DatabaseSession, DatabaseSessionManager, Error, PayloadHash};
+use insula_infra::{DatabaseSession, DatabaseSessionManager, Error, PayloadHash, pool::Pool};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     Synchronous, connect,
     error::File,
     guard::{self, Switches},
-    pool::Pool,
     session::{Session, blocking},
 };
 

@@ -28,7 +28,7 @@
 //! In reading order: [`Options`] and [`SqliteBackend`], then `migrations`, `writer` with `transaction` and `append`,
 //! `after`, `ahead`, `claim`, `queue` with `submit`, `cancel` and `news`, `readers`, `log`, `runs` with `list`
 //! and `threads`, `questions`, `schedules`, `budgets`, `usage`, `webhooks`, `census`, `keys`, `audit`, `delete` with `clear` and
-//! `forget`, `state`, `quota`, `health`, and for agents' own tables `database`, `pool`, `session` and `guard`.
+//! `forget`, `state`, `quota`, `health`, and for agents' own tables `database`, `session` and `guard`.
 
 mod after;
 mod ahead;
@@ -55,7 +55,6 @@ mod migrations;
 mod news;
 mod payloads;
 mod plans;
-mod pool;
 mod questions;
 mod queue;
 mod quota;

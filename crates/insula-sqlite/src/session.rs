@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use insula_context::{SqlRow, SqlValue};
-use insula_infra::{DatabaseSession, Error};
+use insula_infra::{DatabaseSession, Error, pool::Place};
 use rusqlite::{
     Connection, ErrorCode,
     types::{ToSql, ToSqlOutput, Value, ValueRef},
@@ -17,7 +17,6 @@ use tokio::{runtime::Handle, task};
 use crate::{
     database::{Count, Door},
     guard::Switches,
-    pool::Place,
 };
 
 /// The most that one query may return, in bytes of values.

@@ -1,11 +1,11 @@
 //! A database for a test, up to date and empty, and connections to it as processes have them.
 
-use insula_postgres::{Options, PostgresBackend, SCHEMA_VERSION, migrate};
+use insula_postgres::{Options, PostgresBackend, SCHEMA_HASH, SCHEMA_VERSION, migrate};
 use insula_test_services::Postgres;
 
 /// A database of one's own.
 pub(crate) async fn database() -> Postgres {
-    let template = format!("insula-postgres-{SCHEMA_VERSION}-{}", env!("INSULA_SCHEMA_HASH"));
+    let template = format!("insula-postgres-{SCHEMA_VERSION}-{}", SCHEMA_HASH);
     Postgres::prepared(&template, async |url| {
         migrate(url).await.expect("migrates");
     })

@@ -1,4 +1,6 @@
-//! Who may have a session on a user's database now.
+//! Who may have a session on a user's database now: what backends with agents' own tables share.
+//!
+//! A user's flood stands in that user's own line. Waiting for a place is cancellation safe.
 
 use std::{
     collections::HashMap,
@@ -7,15 +9,16 @@ use std::{
 };
 
 use insula_context::UserScope;
-use insula_infra::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Error;
 
 /// How many sessions there may be, and how long one waits.
 ///
 /// A user waits for a place of the own share first, and only then for one of all. So a user's flood stands in that user's
 /// own line, and in the common one no user ever has more than a share.
 #[derive(Debug, Clone)]
-pub(crate) struct Pool {
+pub struct Pool {
     all: Arc<Semaphore>,
     shares: Arc<Mutex<HashMap<UserScope, Arc<Semaphore>>>>,
     share: usize,
@@ -24,7 +27,7 @@ pub(crate) struct Pool {
 
 /// The right to one session; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     _share: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
     _visit: Visit,
@@ -38,12 +41,16 @@ struct Visit {
 }
 
 impl Pool {
-    pub(crate) fn new(sessions: usize, share: usize, timeout: Duration) -> Self {
+    /// So many places in all, and so many of them for one user at a time.
+    pub fn new(sessions: usize, share: usize, timeout: Duration) -> Self {
         Self { all: Arc::new(Semaphore::new(sessions)), shares: Arc::default(), share, timeout }
     }
 
     /// A place for this user, as soon as there is one. Cancellation safe.
-    pub(crate) async fn place(&self, scope: &UserScope) -> Result<Place, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when none became free.
+    pub async fn place(&self, scope: &UserScope) -> Result<Place, Error> {
         let timeout = || Error::Timeout { operation: "open a database session", after: self.timeout };
         tokio::time::timeout(self.timeout, self.wait(scope)).await.map_err(|_| timeout())?.ok_or_else(timeout)
     }
