@@ -1,5 +1,6 @@
-//! Audit logs. A lock per owner chains them: nobody comes between reading the last hash and writing the next. The role that
-//! writes here may change nothing that is written.
+//! Audit logs. Their key makes a second entry of one number impossible, so nobody comes between reading the last hash and
+//! writing the next; a lock per owner lets those who write at once wait instead of trying again. The role that writes here
+//! may change nothing that is written.
 
 use async_trait::async_trait;
 use insula_context::{Timestamp, UserScope};

@@ -12,6 +12,7 @@ use insula_infra::{Allowance, Amounts, Balance, Budgets, Error, Holder, Reservat
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
+    accounts::{Account, amounts, text},
     error::Worked,
     owners::{self, Newcomers},
     store::Store,
@@ -58,26 +59,35 @@ async fn reserve(tx: &mut Tx, scope: &UserScope, wish: &Reservation, now: Timest
         return Err(Error::RunEnded { run: wish.run.clone() }.into());
     }
     let holders = Holders::of(tx, scope, wish).await?;
+    let (opened, mut accounts) = open(tx, &holders).await?;
+    let is_reserved = is_reserved(tx, wish).await?;
+    let refused = refusal(&accounts, &holders, wish, now).filter(|_| !is_reserved);
+    if is_reserved || refused.is_some() {
+        Account::close(tx, &opened).await?;
+        return Ok(refused.unwrap_or(Reserved::Granted));
+    }
+    for (number, allowance) in holders.first_allowances(wish) {
+        let account = accounts.entry(number).or_default();
+        account.renew(span(allowance), now);
+        account.reserved = account.reserved.plus(wish.amounts);
+    }
+    Account::keep(tx, accounts.iter().map(|(number, account)| (*number, account))).await?;
+    write_down(tx, wish, &holders).await?;
+    Ok(Reserved::Granted)
+}
+
+/// Locks the accounts, and says which of them were not there before.
+async fn open(tx: &mut Tx, holders: &Holders) -> Worked<(Vec<i64>, BTreeMap<i64, Account>)> {
+    let numbers = holders.numbers();
+    let mut opened = Vec::new();
     loop {
-        let mut accounts = Account::lock(tx, &holders.numbers()).await?;
-        if is_reserved(tx, wish).await? {
-            return Ok(Reserved::Granted);
+        // Before anything is locked: who waits for another's account to be opened must not stand in that one's way.
+        opened.extend(Account::open(tx, &numbers).await?);
+        let accounts = Account::lock(tx, &numbers).await?;
+        // One that is deleted in between is opened again.
+        if accounts.len() == numbers.len() {
+            return Ok((opened, accounts));
         }
-        if let Some(refused) = refusal(&accounts, &holders, wish, now) {
-            return Ok(refused);
-        }
-        // Whoever was first to open one of them decides with which window, so it is looked at again.
-        if !Account::open(tx, &holders.missing_in(&accounts)).await? {
-            continue;
-        }
-        for (number, allowance) in holders.first_allowances(wish) {
-            let account = accounts.entry(number).or_default();
-            account.renew(span(allowance), now);
-            account.reserved = account.reserved.plus(wish.amounts);
-        }
-        Account::keep(tx, accounts.iter().map(|(number, account)| (*number, account))).await?;
-        write_down(tx, wish, &holders).await?;
-        return Ok(Reserved::Granted);
     }
 }
 
@@ -150,10 +160,6 @@ impl Holders {
 
     fn numbers(&self) -> Vec<i64> {
         self.tenant.into_iter().chain(self.user).collect()
-    }
-
-    fn missing_in(&self, accounts: &BTreeMap<i64, Account>) -> Vec<i64> {
-        self.numbers().into_iter().filter(|number| !accounts.contains_key(number)).collect()
     }
 
     /// The allowance that says how long a window of each of them is.
@@ -317,77 +323,6 @@ impl Accounts {
     }
 }
 
-/// How an account is stored. What was spent in a window that has ended counts for nothing.
-#[derive(Debug, Clone, Copy, Default)]
-struct Account {
-    /// When its window ends, and how long the next one is.
-    ends_at: i64,
-    span: i64,
-    spent: Amounts,
-    reserved: Amounts,
-}
-
-impl Account {
-    /// Locks those of these owners that are there, in the order of their numbers.
-    async fn lock(tx: &mut Tx, owners: &[i64]) -> Worked<BTreeMap<i64, Self>> {
-        const LOCK: &str = "SELECT owner_no, ends_at, span, spent, reserved FROM insula.accounts
-            WHERE owner_no = ANY($1) ORDER BY owner_no FOR UPDATE";
-        let rows = sqlx::query(LOCK).bind(owners).fetch_all(tx.on()).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, Self::read(tx, row)?))).collect()
-    }
-
-    /// Opens accounts, in the order of their owners' numbers. False when somebody else has just opened one of them.
-    async fn open(tx: &mut Tx, owners: &[i64]) -> Worked<bool> {
-        const OPEN: &str = "INSERT INTO insula.accounts (owner_no, ends_at, span, spent, reserved)
-            SELECT n.owner_no, 0, 0, '{}', '{}' FROM unnest($1::bigint[]) AS n(owner_no) ORDER BY n.owner_no
-            ON CONFLICT DO NOTHING";
-        if owners.is_empty() {
-            return Ok(true);
-        }
-        let opened = sqlx::query(OPEN).bind(owners).execute(tx.on()).await?;
-        Ok(opened.rows_affected() == owners.len() as u64)
-    }
-
-    fn read(tx: &Tx, row: &PgRow) -> Worked<Self> {
-        Ok(Self {
-            ends_at: row.try_get(1)?,
-            span: row.try_get(2)?,
-            spent: amounts(tx, row, 3)?,
-            reserved: amounts(tx, row, 4)?,
-        })
-    }
-
-    async fn keep(tx: &mut Tx, changed: impl Iterator<Item = (i64, &Self)>) -> Worked<()> {
-        const KEEP: &str = "UPDATE insula.accounts a
-            SET ends_at = k.ends_at, span = k.span, spent = k.spent, reserved = k.reserved
-            FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
-            AS k(owner_no, ends_at, span, spent, reserved) WHERE a.owner_no = k.owner_no";
-        let (mut owners, mut ends, mut spans) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut spent, mut reserved) = (Vec::new(), Vec::new());
-        for (owner, account) in changed {
-            owners.push(owner);
-            ends.push(account.ends_at);
-            spans.push(account.span);
-            spent.push(text(&account.spent)?);
-            reserved.push(text(&account.reserved)?);
-        }
-        if owners.is_empty() {
-            return Ok(());
-        }
-        let keep = sqlx::query(KEEP).bind(owners).bind(ends).bind(spans).bind(spent).bind(reserved);
-        keep.execute(tx.on()).await?;
-        Ok(())
-    }
-
-    /// Begins the next window if this one has ended. What is reserved goes on.
-    fn renew(&mut self, span: i64, now: Timestamp) {
-        if self.ends_at <= now.as_micros() {
-            let ends_at = now.as_micros().saturating_add(span);
-            *self = Self { ends_at, span, spent: Amounts::default(), ..*self };
-        }
-    }
-}
-
 /// A reservation that was taken out of its table.
 #[derive(Debug, Clone, Copy, Default)]
 struct Taken {
@@ -400,14 +335,4 @@ impl Taken {
     fn read(tx: &Tx, row: &PgRow) -> Worked<Self> {
         Ok(Self { of_tenant: row.try_get(3)?, of_user: row.try_get(4)?, amounts: amounts(tx, row, 5)? })
     }
-}
-
-fn text(amounts: &Amounts) -> sqlx::Result<String> {
-    serde_json::to_string(amounts).map_err(|error| sqlx::Error::Encode(Box::new(error)))
-}
-
-fn amounts(tx: &Tx, row: &PgRow, column: usize) -> Worked<Amounts> {
-    let text: String = row.try_get(column)?;
-    let damaged = |error: serde_json::Error| tx.server.corrupt("amounts of an account", error.to_string());
-    Ok(serde_json::from_str(&text).map_err(damaged)?)
 }

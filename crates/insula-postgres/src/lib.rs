@@ -1,5 +1,6 @@
 //! Every port of [`insula_infra`] on Postgres, for several nodes on one database.
 
+mod accounts;
 mod after;
 mod ahead;
 mod answer;

@@ -48,7 +48,7 @@ impl Webhooks for Store {
         let with = (run.clone(), attempt);
         let settled =
             self.change("settle a call", scope, with, |tx, (run, attempt)| Box::pin(settle(tx, run, attempt)));
-        Ok(settled.await?.unwrap_or_default())
+        settled.await.map(|_| ())
     }
 
     async fn webhooks(

@@ -5,6 +5,8 @@ mod conformance;
 mod database;
 mod deleting;
 mod escapes;
+mod look;
+mod ports;
 mod reading;
 mod story;
 mod support;
