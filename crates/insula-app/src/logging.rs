@@ -30,9 +30,13 @@ pub(crate) fn start(settings: &Settings, output: &Output) -> Result<Telemetry, S
     Ok(telemetry)
 }
 
+/// What the driver of Postgres calls what the server notes.
+const NOTICES: &str = "sqlx::postgres::notice";
+
 fn filter(log: &Log) -> Result<EnvFilter, Stop> {
-    // Spans are for traces: in front of every line they would be noise. Who wants them there asks for them.
-    EnvFilter::try_new(format!("{}=off,{}", spans::TARGET, log.filter)).map_err(|error| {
+    // Spans are for traces: in front of every line they would be noise. So would be what Postgres notes whenever a connection
+    // that has nothing to take back is given back. Who wants them there asks for them.
+    EnvFilter::try_new(format!("{}=off,{NOTICES}=off,{}", spans::TARGET, log.filter)).map_err(|error| {
         Stop::configuration(format!("log.filter: \"{}\" is no filter", log.filter))
             .because(error)
             .advise("write a level (warn) or targets with levels (warn,insula_engine=debug)")

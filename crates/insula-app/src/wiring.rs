@@ -4,6 +4,7 @@ use std::{
     fs::DirBuilder,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use insula_engine::{ExecutionEngineFactory, FactoryBuilder, Limits};
@@ -75,7 +76,7 @@ fn builder(settings: &Settings, agents: AgentClassRegistry, backend: Backend) ->
 pub(crate) async fn writable(settings: &Settings) -> Result<Backend, Stop> {
     make_private(&settings.data_dir)?;
     match &settings.database {
-        Database::File(file) => with_redis(settings, sqlite(settings, file).open()?.into_backend()),
+        Database::File(file) => with_redis(settings, sqlite(settings, file).open()?.into_backend()).await,
         Database::Postgres(server) => cluster(settings, server).await,
     }
 }
@@ -89,7 +90,7 @@ pub(crate) async fn existing(settings: &Settings) -> Result<Option<Backend>, Sto
         Database::File(file) if !is_there(file)? => Ok(None),
         Database::File(file) => {
             let backend = sqlite(settings, file).readers(1).open()?.into_backend();
-            with_redis(settings, backend).map(Some)
+            with_redis(settings, backend).await.map(Some)
         }
         Database::Postgres(server) => cluster(settings, server).await.map(Some),
     }
@@ -121,18 +122,21 @@ async fn cluster(settings: &Settings, server: &Postgres) -> Result<Backend, Stop
         Some(replica) => options.reads(replica),
         None => options,
     };
-    with_redis(settings, options.connect().await?.into_backend())
+    with_redis(settings, options.connect().await?.into_backend()).await
 }
 
-/// The backend with what Redis does for all nodes, where there is one. That it does not answer yet is no error.
-fn with_redis(settings: &Settings, backend: Backend) -> Result<Backend, Stop> {
-    match &settings.redis {
-        Some(redis) => {
-            let options = RedisOptions::default().prefix(&redis.prefix);
-            Ok(RedisStore::connect(redis.url.expose(), backend, options)?.into_backend())
-        }
-        None => Ok(backend),
-    }
+/// How long a process waits for Redis before it begins without.
+const REDIS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The backend with what Redis does for all nodes, where there is one. That it does not answer yet is no error; a short
+/// command has something of it only if it is there before the command ends, so it is waited for a little.
+async fn with_redis(settings: &Settings, backend: Backend) -> Result<Backend, Stop> {
+    let Some(redis) = &settings.redis else { return Ok(backend) };
+    let options = RedisOptions::default().prefix(&redis.prefix);
+    let store = RedisStore::connect(redis.url.expose(), backend, options)?;
+    // Health says it when it is away.
+    let _away = tokio::time::timeout(REDIS_PATIENCE, store.connected()).await;
+    Ok(store.into_backend())
 }
 
 /// Whether a file or folder exists. One that may not be looked at is not absent.

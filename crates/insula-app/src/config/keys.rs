@@ -28,7 +28,7 @@ pub(crate) const KEYS: &[Key] = &[
     },
     key("database_owner", NONE, "the same Postgres as the role that may change the schema, for `insula migrate`"),
     key("database_pooler", "false", "whether a pooler of transactions stands before Postgres: true or false"),
-    key("database_direct", NONE, "the same Postgres past the pooler, to be told of news"),
+    key("database_direct", NONE, "the same Postgres past the pooler, for agents' own tables and news"),
     key("database_reads", NONE, "a replica of it to read lists and logs from"),
     key("database_connections", "10", "connections of this process to Postgres"),
     key("redis", NONE, "a Redis for news, cache and rates of all nodes: redis://HOST:PORT; or @FILE"),
