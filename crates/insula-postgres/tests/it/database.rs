@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use insula_context::SqlValue;
 use insula_infra::{
-    Error,
+    DatabaseSession, Error,
     conformance::{ManualClock, Subject},
 };
 use sqlx::{PgConnection, Row};
