@@ -1,7 +1,7 @@
 //! The store as one node sees it: every port behind the node's line, with the book kept beside it.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
 use insula_infra::{
     Answer, AnswerRequest, Append, Backend, CancelRequest, Claimed, Commit, Committed, Deleted, Error, EventLog,
-    EventPage, Fork, Inbox, JournalEntry, Lease, LocalSignals, NewRun, News, OpenQuestion, Page, PageRequest,
+    EventPage, Fork, Inbox, JournalEntry, Lease, LocalSignals, NewRun, News, OpenQuestion, Outlet, Page, PageRequest,
     PayloadHash, RawJson, RunFilter, RunQueue, RunRecord, RunStore, Signals, StateKey, StateStore, Submitted,
     ThreadRecord, ThreadWatch, Versioned, WorkerId, conformance::QueueLayer,
 };
@@ -373,5 +373,16 @@ impl Signals for Heard {
         let watch = signals.watch(scope, thread);
         lock(&self.0).push((scope.clone(), thread.clone(), signals));
         watch
+    }
+
+    /// The nodes of a simulation share this list: there is nowhere else to carry news to.
+    fn attach(&self, _: Weak<dyn Outlet>) {}
+
+    fn pass_on(&self, scope: &UserScope, thread: &ThreadId, head: u64) {
+        self.advanced(scope, thread, head);
+    }
+
+    fn wake_all(&self) {
+        lock(&self.0).iter().for_each(|(.., signals)| signals.wake_all());
     }
 }

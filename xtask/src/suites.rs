@@ -31,7 +31,10 @@ const fn module(name: &'static str) -> Suite {
 
 pub(crate) const SUITES: &[Suite] = &[
     Suite { name: "unit", place: Place::Elsewhere },
-    Suite { name: "conformance", place: Place::Packages(&["insula-infra", "insula-sqlite"]) },
+    Suite {
+        name: "conformance",
+        place: Place::Packages(&["insula-infra", "insula-sqlite", "insula-postgres", "insula-redis"]),
+    },
     module("context"),
     module("registry"),
     module("isolation"),

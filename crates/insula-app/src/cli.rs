@@ -41,8 +41,9 @@ pub(crate) struct SettingFlags {
     /// Where everything is stored.
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<String>,
-    /// The database file; insula.db in the data folder unless said otherwise.
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The database: a file, or a `postgres://` address, or `@FILE` with one; insula.db in the data folder unless said
+    /// otherwise.
+    #[arg(long, global = true, value_name = "FILE|URL")]
     pub database: Option<String>,
     /// On whose behalf.
     #[arg(long, global = true, value_name = "USER")]
@@ -118,6 +119,8 @@ pub(crate) enum Command {
     Webhooks(WebhooksArgs),
     /// Counts and health of all users together, for operators.
     Overview,
+    /// The processes that work on the queue, for operators.
+    Nodes,
     /// Check configuration, storage, disk, clock and agents, or a server, and say what to do.
     Doctor,
     /// Every setting, and where its value came from.

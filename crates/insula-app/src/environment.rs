@@ -40,3 +40,12 @@ impl Environment {
         environment
     }
 }
+
+/// What the machine is called, as far as that is a name for a node: the part before the first dot, or `insula`.
+pub(crate) fn machine() -> String {
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let name: String = host.split('.').next().unwrap_or_default().chars().filter(|c| is_plain(*c)).take(60).collect();
+    if name.is_empty() { "insula".to_owned() } else { name }
+}

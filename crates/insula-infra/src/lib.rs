@@ -78,7 +78,7 @@ pub use quota::{Quota, RateLimit, Taken};
 pub use run::{FailReason, Failure, NewRun, RunChange, RunRecord, RunStatus, ThreadPolicy, WaitFor};
 pub use runs::{CancelRequest, Deleted, Fork, Page, PageRequest, RunFilter, RunStore, ThreadRecord};
 pub use schedules::{ScheduleRecord, ScheduleStore};
-pub use signals::{LocalSignals, Signals, ThreadWatch};
+pub use signals::{LocalSignals, Outlet, Signals, ThreadWatch};
 pub use state::{StateKey, StateSpace, StateStore, Versioned};
 pub use usage::{UsageRow, UsageStore};
 pub use webhooks::{Attempt, WebhookRecord, WebhookState, Webhooks};

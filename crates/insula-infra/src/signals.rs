@@ -3,8 +3,8 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -18,6 +18,21 @@ pub trait Signals: Send + Sync {
 
     /// Listens for news of one thread.
     fn watch(&self, scope: &UserScope, thread: &ThreadId) -> ThreadWatch;
+
+    /// From now on this outlet is told as well of what advances here, until it is dropped.
+    fn attach(&self, outlet: Weak<dyn Outlet>);
+
+    /// News from another node, for those who listen here. Outlets are not told: it would come back for ever.
+    fn pass_on(&self, scope: &UserScope, thread: &ThreadId, head: u64);
+
+    /// News may have been lost on the way: everybody who listens here is to look.
+    fn wake_all(&self);
+}
+
+/// Takes news of this node to others.
+pub trait Outlet: Send + Sync {
+    /// A thread's log has grown to `head`. Called by whoever commits, so it must not wait for anything.
+    fn advanced(&self, scope: &UserScope, thread: &ThreadId, head: u64);
 }
 
 type Key = (UserScope, ThreadId);
@@ -28,6 +43,38 @@ type Watched = Mutex<HashMap<Key, watch::Sender<u64>>>;
 pub struct LocalSignals {
     watched: Arc<Watched>,
     count: Arc<AtomicUsize>,
+    outlets: Arc<Outlets>,
+}
+
+/// Who carries the news of this node on.
+#[derive(Default)]
+struct Outlets {
+    attached: AtomicBool,
+    list: RwLock<Vec<Weak<dyn Outlet>>>,
+}
+
+impl Outlets {
+    fn attach(&self, outlet: Weak<dyn Outlet>) {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|outlet| outlet.strong_count() > 0);
+        list.push(outlet);
+        self.attached.store(true, Ordering::Release);
+    }
+
+    fn tell(&self, scope: &UserScope, thread: &ThreadId, head: u64) {
+        // A process that is alone pays one load.
+        if !self.attached.load(Ordering::Acquire) {
+            return;
+        }
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        list.iter().filter_map(Weak::upgrade).for_each(|outlet| outlet.advanced(scope, thread, head));
+    }
+}
+
+impl std::fmt::Debug for Outlets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outlets").field("attached", &self.attached).finish_non_exhaustive()
+    }
 }
 
 impl LocalSignals {
@@ -48,6 +95,19 @@ fn lock(watched: &Watched) -> MutexGuard<'_, HashMap<Key, watch::Sender<u64>>> {
 
 impl Signals for LocalSignals {
     fn advanced(&self, scope: &UserScope, thread: &ThreadId, head: u64) {
+        self.pass_on(scope, thread, head);
+        self.outlets.tell(scope, thread, head);
+    }
+
+    fn attach(&self, outlet: Weak<dyn Outlet>) {
+        self.outlets.attach(outlet);
+    }
+
+    fn wake_all(&self) {
+        lock(&self.watched).values().for_each(|sender| sender.send_modify(|_| {}));
+    }
+
+    fn pass_on(&self, scope: &UserScope, thread: &ThreadId, head: u64) {
         // Most commits happen while nobody listens: those do not pay for the map.
         if self.watched() == 0 {
             return;
@@ -121,5 +181,40 @@ mod tests {
         assert_eq!(his.changed().await, 1);
         drop((hers, his));
         assert_eq!(signals.watched(), 0);
+    }
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<u64>>);
+
+    impl Outlet for Notes {
+        fn advanced(&self, _: &UserScope, _: &ThreadId, head: u64) {
+            self.0.lock().unwrap().push(head);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_outlet_hears_of_this_node_only_and_a_dropped_one_of_nothing() {
+        #[expect(clippy::disallowed_methods, reason = "the test plays the authenticator")]
+        let ada = insula_context::ScopeIssuer::new().issue("t", "ada").expect("valid");
+        let (thread, signals, notes) = (ThreadId::new("t").unwrap(), LocalSignals::new(), Arc::new(Notes::default()));
+        let outlet: Arc<dyn Outlet> = Arc::<Notes>::clone(&notes);
+        signals.attach(Arc::downgrade(&outlet));
+        let mut watch = signals.watch(&ada, &thread);
+        signals.advanced(&ada, &thread, 1);
+        signals.pass_on(&ada, &thread, 2);
+        assert_eq!((watch.changed().await, notes.0.lock().unwrap().clone()), (2, vec![1]));
+        drop(outlet);
+        assert_eq!(Arc::strong_count(&notes), 1, "nobody else keeps it");
+    }
+
+    #[tokio::test]
+    async fn everybody_is_woken_without_news() {
+        #[expect(clippy::disallowed_methods, reason = "the test plays the authenticator")]
+        let ada = insula_context::ScopeIssuer::new().issue("t", "ada").expect("valid");
+        let signals = LocalSignals::new();
+        let mut watches = ["a", "b"].map(|name| signals.watch(&ada, &ThreadId::new(name).unwrap()));
+        signals.wake_all();
+        for watch in &mut watches {
+            assert_eq!(watch.changed().await, 0);
+        }
     }
 }

@@ -111,7 +111,7 @@ BEGIN
         held := (held_places ->> found_owner::text)::bigint;
         IF held IS NULL THEN
             SELECT count(*) INTO held FROM (SELECT 1 FROM insula.runs
-                WHERE owner_no = found_owner AND in_turn AND place = 3 LIMIT per_owner) places;
+                WHERE owner_no = found_owner AND in_turn AND place = 3 LIMIT per_owner) AS taken;
         END IF;
         IF held >= per_owner THEN
             held_places := held_places || jsonb_build_object(found_owner::text, held);
@@ -222,7 +222,7 @@ AS $$
     GROUP BY n.worker HAVING sum(n.runs) > 0 OR max(n.lease_until) > at ORDER BY n.worker
 $$;
 
--- Threads that are over since before a time, the oldest first: without open runs, without younger ends, without forks.
+-- Some threads that are over since before a time: without open runs, without younger ends, without forks.
 CREATE FUNCTION insula.threads_over(before bigint, most bigint) RETURNS TABLE (owner_no bigint, thread_no bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = insula, pg_temp
 AS $$

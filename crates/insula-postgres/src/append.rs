@@ -214,7 +214,10 @@ impl Writing {
         let started = self.started.map(Timestamp::as_micros);
         let Some(run) = desk.change(number) else { return };
         let Some(change) = &self.append.change else { return };
-        run.status = change.status();
+        // Whoever gives a run back leaves its status as it is.
+        if is_new || !matches!(change, RunChange::HandedOver) {
+            run.status = change.status();
+        }
         match change {
             RunChange::Running => {
                 run.waits_for = None;

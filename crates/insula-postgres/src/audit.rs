@@ -8,9 +8,9 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::{self, Worked},
-    owners,
+    owners, rows,
     store::Store,
-    stored::{self, most},
+    stored::most,
     transaction::{Kind, Tx},
 };
 
@@ -72,7 +72,7 @@ fn record(tx: &Tx, row: &PgRow, scope: &UserScope) -> Worked<AuditRecord> {
         number: number.unsigned_abs(),
         at: Timestamp::from_micros(row.try_get(1)?),
         action: row.try_get(2)?,
-        detail: stored::json(row.try_get(3)?).ok_or_else(damaged)?,
+        detail: rows::json(row.try_get(3)?).ok_or_else(damaged)?,
         hash: row.try_get(4)?,
     })
 }

@@ -7,6 +7,7 @@ use sqlx::Row;
 use crate::{
     budgets,
     error::{Server, Worked},
+    payloads,
     store::Store,
     transaction::{Kind, Tx},
 };
@@ -72,14 +73,6 @@ async fn remove(tx: &mut Tx, owners: &[i64], threads: &[i64]) -> Worked<u64> {
             WHERE d.owner_no = r.owner_no AND d.space = 'run' AND d.holder = r.run_id)
         DELETE FROM insula.state d USING w
             WHERE d.owner_no = w.owner_no AND d.space = 'thread' AND d.holder = w.thread_id";
-    const USES: &str = "WITH r AS (SELECT r.owner_no, r.run_no
-            FROM unnest($1::bigint[], $2::bigint[]) AS w(owner_no, thread_no)
-            JOIN insula.runs r ON r.owner_no = w.owner_no AND r.thread_no = w.thread_no)
-        DELETE FROM insula.payload_uses d USING r WHERE d.owner_no = r.owner_no AND d.run_no = r.run_no
-        RETURNING d.owner_no, d.hash";
-    const PAYLOADS: &str = "DELETE FROM insula.payloads d USING unnest($1::bigint[], $2::bytea[]) AS w(owner_no, hash)
-        WHERE d.owner_no = w.owner_no AND d.hash = w.hash AND NOT EXISTS (SELECT 1 FROM insula.payload_uses u
-            WHERE u.owner_no = w.owner_no AND u.hash = w.hash)";
     const ROWS: &str = "WITH w AS (SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS w(owner_no, thread_no)),
         log AS (DELETE FROM insula.log d USING w WHERE d.owner_no = w.owner_no AND d.thread_no = w.thread_no),
         threads AS (DELETE FROM insula.threads d USING w WHERE d.owner_no = w.owner_no AND d.thread_no = w.thread_no),
@@ -88,27 +81,38 @@ async fn remove(tx: &mut Tx, owners: &[i64], threads: &[i64]) -> Worked<u64> {
         SELECT count(*) FROM runs";
     sqlx::query(PATIENCE).execute(tx.on()).await?;
     sqlx::query(STATE).bind(owners).bind(threads).execute(tx.on()).await?;
-    let uses = sqlx::query(USES).bind(owners).bind(threads).fetch_all(tx.on()).await?;
-    if !uses.is_empty() {
-        let of: Vec<i64> = uses.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let hashes: Vec<Vec<u8>> = uses.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?;
-        sqlx::query(PAYLOADS).bind(of).bind(hashes).execute(tx.on()).await?;
-    }
+    payloads::remove(tx, owners, threads).await?;
     let runs: i64 = sqlx::query_scalar(ROWS).bind(owners).bind(threads).fetch_one(tx.on()).await?;
     Ok(runs.cast_unsigned())
 }
 
-/// Everything that hangs on an owner, and what the owner's runs have reserved of the tenant's.
+/// Everything that hangs on an owner, and what the owner's runs have reserved of the tenant's. Everything is locked before it
+/// goes, in the order of locks: whoever claims or writes at this moment is waited for, and then finds nothing.
 async fn all(tx: &mut Tx, scope: &UserScope) -> Worked<Deleted> {
-    const LOCK: &str = "SELECT 1 FROM insula.lines WHERE owner_no = $1 FOR UPDATE";
-    const THREADS: &str = "SELECT 1 FROM insula.threads WHERE owner_no = $1 ORDER BY thread_no FOR UPDATE";
-    const REST: &str = "WITH log AS (DELETE FROM insula.log WHERE owner_no = $1),
+    const LINE: &str = "SELECT 1 FROM insula.lines WHERE owner_no = $1 FOR UPDATE";
+    const THREADS: &str = "SELECT count(*) FROM
+        (SELECT 1 FROM insula.threads WHERE owner_no = $1 ORDER BY thread_no FOR UPDATE) locked";
+    const RUNS: &str = "SELECT count(*) FROM
+        (SELECT 1 FROM insula.runs WHERE owner_no = $1 AND place IS NOT NULL ORDER BY run_no FOR UPDATE) locked";
+    const ACCOUNT: &str = "DELETE FROM insula.accounts WHERE owner_no = $1";
+    let owner = tx.owner;
+    sqlx::query(PATIENCE).execute(tx.on()).await?;
+    for lock in [LINE, THREADS, RUNS] {
+        sqlx::query(lock).bind(owner).execute(tx.on()).await?;
+    }
+    let deleted = rows(tx, owner).await?;
+    budgets::give_back_all(tx, owner, scope).await?;
+    sqlx::query(ACCOUNT).bind(owner).execute(tx.on()).await?;
+    Ok(deleted)
+}
+
+async fn rows(tx: &mut Tx, owner: i64) -> Worked<Deleted> {
+    const ROWS: &str = "WITH log AS (DELETE FROM insula.log WHERE owner_no = $1),
         payloads AS (DELETE FROM insula.payloads WHERE owner_no = $1),
         uses AS (DELETE FROM insula.payload_uses WHERE owner_no = $1),
         questions AS (DELETE FROM insula.questions WHERE owner_no = $1),
         ahead AS (DELETE FROM insula.ahead WHERE owner_no = $1),
         schedules AS (DELETE FROM insula.schedules WHERE owner_no = $1),
-        account AS (DELETE FROM insula.accounts WHERE owner_no = $1),
         state AS (DELETE FROM insula.state WHERE owner_no = $1),
         quota AS (DELETE FROM insula.quota WHERE owner_no = $1),
         calls AS (DELETE FROM insula.webhooks WHERE owner_no = $1),
@@ -118,12 +122,7 @@ async fn all(tx: &mut Tx, scope: &UserScope) -> Worked<Deleted> {
         threads AS (DELETE FROM insula.threads WHERE owner_no = $1 RETURNING 1),
         runs AS (DELETE FROM insula.runs WHERE owner_no = $1 RETURNING 1)
         SELECT (SELECT count(*) FROM threads), (SELECT count(*) FROM runs)";
-    let owner = tx.owner;
-    sqlx::query(PATIENCE).execute(tx.on()).await?;
-    sqlx::query(LOCK).bind(owner).execute(tx.on()).await?;
-    sqlx::query(THREADS).bind(owner).execute(tx.on()).await?;
-    budgets::give_back_all(tx, owner, scope).await?;
-    let row = sqlx::query(REST).bind(owner).fetch_one(tx.on()).await?;
+    let row = sqlx::query(ROWS).bind(owner).fetch_one(tx.on()).await?;
     let (threads, runs): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     Ok(Deleted { threads: threads.cast_unsigned(), runs: runs.cast_unsigned() })
 }
@@ -139,7 +138,8 @@ async fn over(tx: &mut Tx, before: Timestamp, max: i64) -> Worked<usize> {
         "SELECT w.owner_no, w.thread_no FROM unnest($1::bigint[], $2::bigint[]) AS w(owner_no, thread_no)
         WHERE NOT EXISTS (SELECT 1 FROM insula.runs r WHERE r.owner_no = w.owner_no AND r.thread_no = w.thread_no
             AND (r.place IS NOT NULL OR r.ended_at >= $3))
-        AND NOT EXISTS (SELECT 1 FROM insula.threads f WHERE f.owner_no = w.owner_no AND f.base_no = w.thread_no)";
+        AND NOT EXISTS (SELECT 1 FROM insula.threads f WHERE f.owner_no = w.owner_no AND f.base_no = w.thread_no
+            AND f.base_no <> 0)";
     let pairs = |rows: Vec<(i64, i64)>| rows.into_iter().unzip::<i64, i64, Vec<i64>, Vec<i64>>();
     let before = before.as_micros();
     let (owners, threads) = pairs(sqlx::query_as(FIND).bind(before).bind(max).fetch_all(tx.on()).await?);

@@ -30,25 +30,29 @@ fn stale(lease: &Lease) -> Error {
 async fn journal(tx: &mut Tx, lease: &Lease) -> Worked<Vec<JournalEntry>> {
     let found = Found::by_id(tx, &lease.header.run).await?;
     match found.filter(|run| run.token.cast_unsigned() == lease.token) {
-        Some(run) => entries(tx, &run).await,
+        Some(run) => entries(tx, &lease.header.run, &run).await,
         None => Err(stale(lease).into()),
     }
 }
 
-async fn recorded(tx: &mut Tx, run: &RunId) -> Worked<Option<Vec<JournalEntry>>> {
-    match Found::by_id(tx, run).await? {
-        Some(run) => Ok(Some(entries(tx, &run).await?)),
+async fn recorded(tx: &mut Tx, id: &RunId) -> Worked<Option<Vec<JournalEntry>>> {
+    match Found::by_id(tx, id).await? {
+        Some(run) => Ok(Some(entries(tx, id, &run).await?)),
         None => Ok(None),
     }
 }
 
-async fn entries(tx: &mut Tx, run: &Found) -> Worked<Vec<JournalEntry>> {
+async fn entries(tx: &mut Tx, id: &RunId, run: &Found) -> Worked<Vec<JournalEntry>> {
     let mut entries = Vec::new();
     for chunk in run.chunks(tx, 0, i64::MAX).await? {
         for event in chunk.events(&tx.server)? {
             let kind = event.kind().ok_or_else(|| chunk.damaged(&tx.server, "an event has an unknown type"))?;
             entries.push(JournalEntry { kind, data: event.data(), journal: event.journal() });
         }
+    }
+    // A run must not be resumed from less than it has done.
+    if i64::try_from(entries.len()) != Ok(run.events) {
+        return Err(run.lost(&tx.server, id, 0));
     }
     Ok(entries)
 }

@@ -24,6 +24,7 @@ mod journal;
 mod keys;
 mod list;
 mod log;
+mod look;
 mod migrations;
 mod news;
 mod owners;
@@ -49,5 +50,6 @@ mod webhooks;
 mod writer;
 
 pub use backend::{Options, PostgresBackend};
-pub use migrations::{SCHEMA_VERSION, SchemaStatus, migrate, schema_status};
+pub use look::{Finding, look};
+pub use migrations::{SCHEMA_HASH, SCHEMA_VERSION, SchemaStatus, migrate, schema_status};
 pub use session::PgSession;

@@ -2,7 +2,7 @@
 
 use insula_context::{RunId, UserScope};
 use insula_infra::{RunFilter, RunRecord, RunStatus};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::Row;
 
 use crate::{
     error::Worked,
@@ -19,36 +19,42 @@ pub(crate) struct Wanted {
     pub(crate) most: usize,
 }
 
-/// Every one of these has the same parameters.
-const FILTER: &str = "WHERE r.owner_no = $1 AND r.run_no < $2 AND ($4::text IS NULL OR r.status = $4)
-    AND ($5::text IS NULL OR r.agent = $5) AND ($6::text IS NULL OR r.parent_run_id = $6)
-    AND ($7::text IS NULL OR t.thread_id = $7)";
-
-const RUNS: &str = concat!(
-    "SELECT ",
-    run_columns!(),
-    " FROM insula.runs r JOIN insula.threads t ON t.owner_no = r.owner_no AND t.thread_no = r.thread_no "
-);
+/// Every list has the same parameters, and a condition of its own.
+macro_rules! list {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            run_columns!(),
+            " FROM insula.runs r JOIN insula.threads t ON t.owner_no = r.owner_no AND t.thread_no = r.thread_no
+            WHERE r.owner_no = $1 AND r.run_no < $2 AND ($4::text IS NULL OR r.status = $4)
+            AND ($5::text IS NULL OR r.agent = $5) AND ($6::text IS NULL OR r.parent_run_id = $6)
+            AND ($7::text IS NULL OR t.thread_id = $7) ",
+            $condition,
+            " ORDER BY r.run_no DESC LIMIT $3"
+        )
+    };
+}
 
 /// Runs that have not ended are in an index of their own: looking for them costs the same after any number of ends. Runs of a
 /// thread are in one as well.
 fn narrowed(filter: &RunFilter) -> &'static str {
+    const OPEN: &str = list!("AND r.place IS NOT NULL");
+    const OF_THREAD: &str = list!(
+        "AND r.thread_no =
+            (SELECT w.thread_no FROM insula.threads w WHERE w.owner_no = $1 AND w.thread_id = $7)"
+    );
+    const ALL: &str = list!("");
     match (filter.status.is_some_and(|status| !status.is_terminal()), filter.thread.is_some()) {
-        (true, _) => "AND r.place IS NOT NULL",
-        (false, true) => {
-            "AND r.thread_no = (SELECT w.thread_no FROM insula.threads w
-            WHERE w.owner_no = $1 AND w.thread_id = $7)"
-        }
-        (false, false) => "",
+        (true, _) => OPEN,
+        (false, true) => OF_THREAD,
+        (false, false) => ALL,
     }
 }
 
 /// The runs that the filter lets through, with their numbers.
 pub(crate) async fn runs(tx: &mut Tx, wanted: &Wanted) -> Worked<Vec<(i64, RunRecord)>> {
     let Wanted { scope, filter, before, most } = wanted;
-    // Put together from constants only.
-    let sql = format!("{RUNS}{FILTER} {} ORDER BY r.run_no DESC LIMIT $3", narrowed(filter));
-    let rows = sqlx::query(AssertSqlSafe(sql))
+    let rows = sqlx::query(narrowed(filter))
         .bind(tx.owner)
         .bind(before)
         .bind(i64::try_from(*most).unwrap_or(i64::MAX))

@@ -3,6 +3,9 @@
 //! The log has a row per append, found by its thread and its first event. A fork's log begins with rows of other threads, so a
 //! page is read in parts, each from one thread.
 
+mod lineage;
+mod run;
+
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
@@ -20,6 +23,12 @@ use crate::{
     store::Store,
     transaction::Tx,
 };
+
+use lineage::Lineage;
+pub(crate) use run::Found;
+
+/// Chunks of a run that are read at once, for a page.
+const TOGETHER: i64 = 256;
 
 /// What a reader asks for.
 #[derive(Debug)]
@@ -80,59 +89,6 @@ async fn payload(tx: &mut Tx, hash: &PayloadHash) -> Worked<Option<Bytes>> {
     Ok(Some(Bytes::from(bytes)))
 }
 
-/// A thread as a reader finds it.
-#[derive(Debug, Clone, Copy)]
-struct Thread {
-    number: i64,
-    head: i64,
-    /// The thread that the first `base_seq` events are read from, or 0.
-    base: i64,
-    base_seq: i64,
-}
-
-impl Thread {
-    fn read(row: &PgRow) -> sqlx::Result<Self> {
-        let (number, head) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(Self { number, head, base: row.try_get(2)?, base_seq: row.try_get(3)? })
-    }
-
-    async fn by_name(tx: &mut Tx, thread: &ThreadId) -> Worked<Option<Self>> {
-        const FIND: &str = "SELECT thread_no, head, base_no, base_seq FROM insula.threads
-            WHERE owner_no = $1 AND thread_id = $2";
-        let row = sqlx::query(FIND).bind(tx.owner).bind(thread.as_str()).fetch_optional(tx.on()).await?;
-        Ok(row.as_ref().map(Self::read).transpose()?)
-    }
-
-    async fn by_number(tx: &mut Tx, number: i64) -> Worked<Self> {
-        const FIND: &str = "SELECT thread_no, head, base_no, base_seq FROM insula.threads
-            WHERE owner_no = $1 AND thread_no = $2";
-        let row = sqlx::query(FIND).bind(tx.owner).bind(number).fetch_optional(tx.on()).await?;
-        let lost = || tx.server.corrupt(format!("thread number {number}"), "a fork of it is there, and it is not");
-        Ok(Self::read(&row.ok_or_else(lost)?)?)
-    }
-
-    /// Where the events behind `after` stand: parts of threads, each up to an event, oldest first.
-    async fn parts(self, tx: &mut Tx, after: i64) -> Worked<Vec<(i64, i64)>> {
-        let (mut thread, mut upto, mut parts) = (self, self.head, Vec::new());
-        loop {
-            if thread.base_seq.max(after) < upto {
-                parts.push((thread.number, upto));
-            }
-            if thread.base == 0 || thread.base_seq <= after {
-                parts.reverse();
-                return Ok(parts);
-            }
-            // A thread is younger than what it begins with.
-            if thread.base >= thread.number {
-                let what = format!("thread number {}", self.number);
-                return Err(tx.server.corrupt(what, "it begins with its own events").into());
-            }
-            upto = upto.min(thread.base_seq);
-            thread = Self::by_number(tx, thread.base).await?;
-        }
-    }
-}
-
 /// A chunk as it is stored.
 #[derive(Debug)]
 pub(crate) struct Chunk {
@@ -161,88 +117,59 @@ impl Chunk {
         Ok(events)
     }
 
+    /// Its last event.
+    fn last(&self) -> i64 {
+        self.first.saturating_add(self.count).saturating_sub(1)
+    }
+
     pub(crate) fn damaged(&self, server: &Server, detail: &str) -> Error {
         server.corrupt(format!("the chunk at event {} of run number {}", self.first, self.run), detail)
     }
 }
 
 /// The chunk that holds the event behind `after`, and those behind it with the first `limit` events, up to `upto`.
-async fn chunks(tx: &mut Tx, thread: i64, after: i64, upto: i64, limit: i64) -> Worked<Vec<Chunk>> {
+async fn chunks(tx: &mut Tx, thread: i64, after: i64, upto: i64) -> Worked<Vec<Chunk>> {
     const CHUNKS: &str = "SELECT run_no, first_seq, count, sum, body FROM insula.log
         WHERE owner_no = $1 AND thread_no = $2 AND first_seq <= $4 AND first_seq >= coalesce(
             (SELECT max(first_seq) FROM insula.log WHERE owner_no = $1 AND thread_no = $2 AND first_seq <= $3 + 1), 0)
         ORDER BY first_seq";
-    let upto = upto.min(after.saturating_add(limit));
     let query = sqlx::query(CHUNKS).bind(tx.owner).bind(thread).bind(after).bind(upto);
     let rows = query.fetch_all(tx.on()).await?;
     Ok(rows.iter().map(Chunk::read).collect::<Result<_, _>>()?)
 }
 
 async fn of_thread(tx: &mut Tx, wanted: &Wanted<ThreadId>) -> Worked<Option<EventPage>> {
-    let Some(thread) = Thread::by_name(tx, &wanted.id).await? else { return Ok(None) };
+    let Some(line) = Lineage::find(tx, &wanted.id, wanted.after).await? else { return Ok(None) };
     let mut page = Page::new(&wanted.scope);
-    let (mut after, end) = (wanted.after, wanted.after.saturating_add(wanted.limit).min(thread.head));
-    for (number, upto) in thread.parts(tx, after).await? {
-        if after >= end {
-            break;
+    let (mut after, end) = (wanted.after, wanted.after.saturating_add(wanted.limit).min(line.head));
+    for part in &line.parts {
+        let upto = part.upto.min(end);
+        if after >= upto {
+            continue;
         }
-        let found = chunks(tx, number, after, upto, end - after).await?;
-        page.add_all(tx, &found, (after, upto.min(end))).await?;
-        let reached = page.events.last().map_or(after, |event| event.seq.cast_signed());
-        if reached < upto.min(end) {
-            let what = format!("event {} of thread {} of {}", reached + 1, wanted.id, wanted.scope);
-            return Err(tx.server.corrupt(what, "its chunk of the log is missing").into());
-        }
-        after = reached;
+        let found = chunks(tx, part.thread, after, upto).await?;
+        page.add_all(tx, &found, (after, upto)).await?;
+        page.check(&tx.server, (wanted.after, upto), || format!("thread {} of {}", wanted.id, wanted.scope))?;
+        after = upto;
     }
-    Ok(Some(page.finish(thread.head)))
-}
-
-/// A run as a reader of events finds it.
-#[derive(Debug)]
-pub(crate) struct Found {
-    number: i64,
-    pub(crate) token: i64,
-    thread: i64,
-    first: i64,
-    last: i64,
-    head: i64,
-}
-
-impl Found {
-    pub(crate) async fn by_id(tx: &mut Tx, run: &RunId) -> Worked<Option<Self>> {
-        const FIND: &str = "SELECT r.run_no, r.token, r.thread_no, r.first_seq, r.last_seq, t.head FROM insula.runs r
-            JOIN insula.threads t ON t.owner_no = r.owner_no AND t.thread_no = r.thread_no
-            WHERE r.owner_no = $1 AND r.run_id = $2";
-        let row = sqlx::query(FIND).bind(tx.owner).bind(run.as_str()).fetch_optional(tx.on()).await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(Some(Self {
-            number: row.try_get(0)?,
-            token: row.try_get(1)?,
-            thread: row.try_get(2)?,
-            first: row.try_get(3)?,
-            last: row.try_get(4)?,
-            head: row.try_get(5)?,
-        }))
-    }
-
-    /// Its chunks with the first `limit` events behind `after`, oldest first. Every chunk holds one event at least.
-    pub(crate) async fn chunks(&self, tx: &mut Tx, after: i64, limit: i64) -> Worked<Vec<Chunk>> {
-        const CHUNKS: &str = "SELECT run_no, first_seq, count, sum, body FROM insula.log
-            WHERE owner_no = $1 AND thread_no = $2 AND run_no = $3 AND first_seq >= $4 AND first_seq <= $5
-            AND first_seq + count - 1 > $6 ORDER BY first_seq LIMIT $7";
-        let query = sqlx::query(CHUNKS).bind(tx.owner).bind(self.thread).bind(self.number).bind(self.first);
-        let rows = query.bind(self.last).bind(after).bind(limit).fetch_all(tx.on()).await?;
-        Ok(rows.iter().map(Chunk::read).collect::<Result<_, _>>()?)
-    }
+    Ok(Some(page.finish(line.head)))
 }
 
 async fn of_run(tx: &mut Tx, wanted: &Wanted<RunId>) -> Worked<Option<EventPage>> {
     let Some(run) = Found::by_id(tx, &wanted.id).await? else { return Ok(None) };
     let mut page = Page::new(&wanted.scope);
-    let found = run.chunks(tx, wanted.after, wanted.limit).await?;
-    page.add_all(tx, &found, (wanted.after, i64::MAX)).await?;
-    page.events.truncate(usize::try_from(wanted.limit).unwrap_or(usize::MAX));
+    let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
+    let mut after = wanted.after;
+    while page.events.len() < limit && after < run.last {
+        let most = i64::try_from(limit - page.events.len()).unwrap_or(i64::MAX).min(TOGETHER);
+        let found = run.chunks(tx, after, most).await?;
+        let reached = found.last().map(Chunk::last).filter(|reached| *reached > after);
+        let lost = || run.lost(&tx.server, &wanted.id, after);
+        let reached = reached.ok_or_else(lost)?;
+        page.add_all(tx, &found, (after, i64::MAX)).await?;
+        after = reached;
+    }
+    page.events.truncate(limit);
     Ok(Some(page.finish(run.head)))
 }
 
@@ -274,6 +201,18 @@ impl<'a> Page<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the events between two numbers are there, each of them once.
+    fn check(&self, server: &Server, (after, upto): (i64, i64), of: impl Fn() -> String) -> Worked<()> {
+        let expected = (after + 1).cast_unsigned()..=upto.cast_unsigned();
+        let found = self.events.iter().map(|event| Some(event.seq)).chain(std::iter::repeat(None));
+        match expected.zip(found).find(|(expected, found)| Some(*expected) != *found) {
+            None => Ok(()),
+            Some((seq, _)) => {
+                Err(server.corrupt(format!("event {seq} of {}", of()), "its chunk of the log is missing").into())
+            }
+        }
     }
 
     /// Which runs these are of. A fork begins with events of runs of other threads.

@@ -8,6 +8,9 @@ use crate::{connect::Address, error::Server};
 /// The schema version that this build knows.
 pub const SCHEMA_VERSION: u32 = STEPS.len() as u32;
 
+/// Stands for the content of the schema: two builds that say the same make the same.
+pub const SCHEMA_HASH: &str = env!("INSULA_SCHEMA_HASH");
+
 const ROLES: &str = include_str!("../migrations/roles.sql");
 const STEPS: [&str; 3] = [
     include_str!("../migrations/0001_core.sql"),
@@ -19,7 +22,6 @@ const AGENTS: &str = include_str!("../migrations/agents.sql");
 
 /// Held while the schema is looked at and changed.
 const LOCK: &str = "SELECT pg_advisory_lock(7310593858020254332)";
-const UNLOCK: &str = "SELECT pg_advisory_unlock(7310593858020254332)";
 
 /// How a database stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +54,12 @@ pub async fn migrate(url: &str) -> Result<SchemaStatus, Error> {
     let failed = |error| address.server.error("migrate", error);
     (&mut connection).execute(LOCK).await.map_err(failed)?;
     let outcome = apply(&mut connection, &address.server).await;
-    (&mut connection).execute(UNLOCK).await.map_err(failed)?;
+    // The lock ends with the connection.
     let _closed = connection.close().await;
     outcome
 }
 
-async fn connect(address: &Address) -> Result<PgConnection, Error> {
+pub(crate) async fn connect(address: &Address) -> Result<PgConnection, Error> {
     let connecting = PgConnection::connect_with(&address.options);
     let waited = tokio::time::timeout(crate::connect::ACQUIRE, connecting).await;
     waited

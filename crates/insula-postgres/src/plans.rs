@@ -7,9 +7,8 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::{Server, Worked},
-    owners,
+    owners, rows,
     store::Store,
-    stored,
     transaction::{Kind, Tx},
 };
 
@@ -42,7 +41,7 @@ async fn all(tx: &mut Tx) -> Worked<Vec<(UserScope, RawJson)>> {
 fn plan(row: &PgRow, server: &Server) -> Worked<(UserScope, RawJson)> {
     let scope = owners::read_back(row.try_get(0)?, row.try_get(1)?, server)?;
     let damaged = || server.corrupt(format!("the plan of {scope}"), "it is not JSON");
-    let plan = stored::json(row.try_get(2)?).ok_or_else(damaged)?;
+    let plan = rows::json(row.try_get(2)?).ok_or_else(damaged)?;
     Ok((scope, plan))
 }
 

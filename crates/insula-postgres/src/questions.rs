@@ -44,22 +44,37 @@ impl Inbox for Store {
     }
 }
 
+macro_rules! open {
+    ($condition:literal) => {
+        concat!(
+            "SELECT r.run_id, t.thread_id, r.parent_run_id, r.agent, q.place, q.kind, q.question, q.asked_at,
+                q.expires_at, q.question_no
+            FROM insula.questions q JOIN insula.runs r ON r.owner_no = q.owner_no AND r.run_no = q.run_no
+            JOIN insula.threads t ON t.owner_no = r.owner_no AND t.thread_no = r.thread_no
+            WHERE q.owner_no = $1 AND q.answer IS NULL AND (q.expires_at IS NULL OR q.expires_at > $2)
+            AND q.question_no < $3 ",
+            $condition,
+            " ORDER BY q.question_no DESC LIMIT $4"
+        )
+    };
+}
+
 /// Open questions with a number below `before`, youngest first.
 async fn open(tx: &mut Tx, wanted: &Wanted) -> Worked<Vec<(i64, OpenQuestion)>> {
-    const OPEN: &str = "SELECT r.run_id, t.thread_id, r.parent_run_id, r.agent, q.place, q.kind, q.question, q.asked_at,
-            q.expires_at, q.question_no
-        FROM insula.questions q JOIN insula.runs r ON r.owner_no = q.owner_no AND r.run_no = q.run_no
-        JOIN insula.threads t ON t.owner_no = r.owner_no AND t.thread_no = r.thread_no
-        WHERE q.owner_no = $1 AND q.answer IS NULL AND (q.expires_at IS NULL OR q.expires_at > $2) AND q.question_no < $3
-        AND ($5::text IS NULL OR r.run_id = $5) ORDER BY q.question_no DESC LIMIT $4";
-    let rows = sqlx::query(OPEN)
+    const OF_OWNER: &str = open!("");
+    // By number: a run has few questions, and its owner may have many.
+    const OF_RUN: &str =
+        open!("AND q.run_no = (SELECT w.run_no FROM insula.runs w WHERE w.owner_no = $1 AND w.run_id = $5)");
+    let query = sqlx::query(wanted.run.as_ref().map_or(OF_OWNER, |_| OF_RUN))
         .bind(tx.owner)
         .bind(wanted.now.as_micros())
         .bind(wanted.before)
-        .bind(i64::try_from(wanted.most).unwrap_or(i64::MAX))
-        .bind(wanted.run.as_ref().map(RunId::as_str))
-        .fetch_all(tx.on())
-        .await?;
+        .bind(i64::try_from(wanted.most).unwrap_or(i64::MAX));
+    let query = match &wanted.run {
+        Some(run) => query.bind(run.as_str()),
+        None => query,
+    };
+    let rows = query.fetch_all(tx.on()).await?;
     rows.iter().map(|row| Ok((row.try_get(9)?, question(row, &wanted.scope, &tx.server)?))).collect()
 }
 

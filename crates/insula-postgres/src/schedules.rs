@@ -7,7 +7,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::{Server, Worked},
-    owners,
+    owners, rows,
     store::Store,
     stored::{self, most},
     transaction::{Kind, Tx},
@@ -112,7 +112,7 @@ fn schedule(row: &PgRow, server: &Server) -> Worked<ScheduleRecord> {
     let name: String = row.try_get(0)?;
     let damaged = || server.corrupt(format!("schedule \"{name}\""), "it is not JSON");
     Ok(ScheduleRecord {
-        spec: stored::json(row.try_get(1)?).ok_or_else(damaged)?,
+        spec: rows::json(row.try_get(1)?).ok_or_else(damaged)?,
         created_at: Timestamp::from_micros(row.try_get(2)?),
         next_at: row.try_get::<Option<i64>, _>(3)?.map(Timestamp::from_micros),
         name,

@@ -4,10 +4,10 @@
 //! The names in a message are of users, and whoever may log in may listen to a channel whose name is known. So the name is
 //! random, and only processes may read it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Weak, time::Duration};
 
 use insula_context::{ScopeIssuer, ThreadId, UserScope};
-use insula_infra::{LocalSignals, Signals, ThreadWatch};
+use insula_infra::{LocalSignals, Outlet, Signals, ThreadWatch};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::{runtime::Handle, sync::mpsc};
@@ -66,6 +66,18 @@ impl Signals for PgSignals {
     fn watch(&self, scope: &UserScope, thread: &ThreadId) -> ThreadWatch {
         self.local.watch(scope, thread)
     }
+
+    fn attach(&self, outlet: Weak<dyn Outlet>) {
+        self.local.attach(outlet);
+    }
+
+    fn pass_on(&self, scope: &UserScope, thread: &ThreadId, head: u64) {
+        self.local.pass_on(scope, thread, head);
+    }
+
+    fn wake_all(&self) {
+        self.local.wake_all();
+    }
 }
 
 /// Sends what has come, the last word of each thread only. Ends when nobody has news any more.
@@ -117,10 +129,13 @@ async fn listen(pool: &PgPool, local: &LocalSignals, node: &str) -> sqlx::Result
     let channel: String = sqlx::query_scalar(CHANNEL).fetch_one(pool).await?;
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(&channel).await?;
+    local.wake_all();
     loop {
-        // `None`: the connection was lost and made again; what was said meanwhile is found by those who look.
-        let Some(notification) = listener.try_recv().await? else { continue };
-        pass_on(local, notification.payload(), node);
+        match listener.try_recv().await? {
+            Some(notification) => pass_on(local, notification.payload(), node),
+            // The connection was lost and made again: nobody knows what was said meanwhile.
+            None => local.wake_all(),
+        }
     }
 }
 
@@ -139,7 +154,7 @@ fn pass_on(local: &LocalSignals, message: &str, node: &str) {
     let issuer = ScopeIssuer::new();
     for (tenant, user, thread, head) in message.news {
         if let (Ok(scope), Ok(thread)) = (issuer.issue(tenant, user), ThreadId::new(thread)) {
-            local.advanced(&scope, &thread, head);
+            local.pass_on(&scope, &thread, head);
         }
     }
 }

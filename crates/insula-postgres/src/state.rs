@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use insula_context::UserScope;
 use insula_infra::{Error, RawJson, StateKey, StateSpace, StateStore, Versioned};
 
-use crate::{error::Worked, store::Store, stored, transaction::Tx};
+use crate::{error::Worked, rows, store::Store, transaction::Tx};
 
 #[async_trait]
 impl StateStore for Store {
@@ -56,7 +56,7 @@ async fn one(tx: &mut Tx, scope: &UserScope, key: &StateKey) -> Worked<Option<Ve
     let query = sqlx::query_as(ONE).bind(owner).bind(space).bind(holder).bind(&key.name);
     let found: Option<(i64, String)> = query.fetch_optional(tx.on()).await?;
     let Some((version, text)) = found else { return Ok(None) };
-    match stored::json(text) {
+    match rows::json(text) {
         Some(value) => Ok(Some(Versioned { value, version: number(version) })),
         None => tx.corrupt(&format!("state \"{}\"", key.name), scope),
     }

@@ -1,14 +1,6 @@
-//! What several ports read back in the same way.
-
-use insula_infra::RawJson;
-use serde_json::value::RawValue;
+//! Lists over all owners: how long they are, and what becomes of a row that cannot be read.
 
 use crate::error::{Stop, Worked};
-
-/// Text that was valid JSON when it was stored.
-pub(crate) fn json(text: String) -> Option<RawJson> {
-    RawValue::from_string(text).ok().map(RawJson::from)
-}
 
 /// What can be read. One damaged row must not keep everybody else's from being read, so it is only told of.
 pub(crate) fn readable<T>(read: Worked<T>) -> Worked<Option<T>> {

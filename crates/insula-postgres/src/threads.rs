@@ -49,7 +49,8 @@ pub(crate) async fn create(tx: &mut Tx, thread: &ThreadId, at: Timestamp) -> Wor
 /// Makes a thread that points to the beginning of another.
 pub(crate) async fn fork(tx: &mut Tx, fork: &Fork, into: &ThreadId, at: Timestamp) -> Worked<Option<ThreadRecord>> {
     // Under lock: whoever deletes it meanwhile has to see the fork, or the fork has to see that it is gone.
-    const BASE: &str = "SELECT thread_no, head FROM insula.threads WHERE owner_no = $1 AND thread_id = $2 FOR SHARE";
+    const BASE: &str =
+        "SELECT thread_no, head FROM insula.threads WHERE owner_no = $1 AND thread_id = $2 FOR KEY SHARE";
     let row = sqlx::query(BASE).bind(tx.owner).bind(fork.thread_id.as_str()).fetch_optional(tx.on()).await?;
     let Some(row) = row else { return Ok(None) };
     let (base, head): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);

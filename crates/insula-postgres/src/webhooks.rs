@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use insula_context::{RunId, ThreadId, Timestamp, UserScope};
-use insula_infra::{Attempt, Error, Page, PageRequest, RunHeader, WebhookRecord, WebhookState, Webhooks, pages};
+use insula_context::{RunId, Timestamp, UserScope};
+use insula_infra::{Attempt, Error, Page, PageRequest, WebhookRecord, WebhookState, Webhooks, pages};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::{self, Server, Worked},
-    owners,
+    owners, rows,
     store::Store,
     stored::{self, most},
     transaction::{Kind, Tx},
@@ -209,10 +209,10 @@ async fn list(
 }
 
 fn record(row: &PgRow, scope: &UserScope, server: &Server) -> Worked<WebhookRecord> {
-    let header = header(row, scope, server)?;
+    let header = rows::header(row, scope, server)?;
     let damaged =
         |what: &str| server.corrupt(format!("the call of run {}", header.run), format!("its {what} is damaged"));
-    let target = stored::json(row.try_get(4)?).ok_or_else(|| damaged("target"))?;
+    let target = rows::json(row.try_get(4)?).ok_or_else(|| damaged("target"))?;
     let state = WebhookState::parse(row.try_get(5)?).ok_or_else(|| damaged("state"))?;
     Ok(WebhookRecord {
         target,
@@ -222,19 +222,5 @@ fn record(row: &PgRow, scope: &UserScope, server: &Server) -> Worked<WebhookReco
         last_error: row.try_get(8)?,
         ended_at: row.try_get::<Option<i64>, _>(9)?.map(Timestamp::from_micros),
         header: Arc::new(header),
-    })
-}
-
-/// Whose run it is, and which.
-fn header(row: &PgRow, scope: &UserScope, server: &Server) -> Worked<RunHeader> {
-    let (run, thread): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-    let parent: Option<String> = row.try_get(2)?;
-    let damaged = |what| server.corrupt(format!("run {run} of {scope}"), format!("its {what} is damaged"));
-    Ok(RunHeader {
-        scope: scope.clone(),
-        thread: ThreadId::new(thread).map_err(|_| damaged("thread"))?,
-        run: RunId::new(&run).map_err(|_| damaged("id"))?,
-        parent: parent.map(RunId::new).transpose().map_err(|_| damaged("parent"))?,
-        agent: row.try_get(3)?,
     })
 }

@@ -10,6 +10,8 @@ pub(crate) mod harness;
 mod keeping;
 #[path = "cli/looking.rs"]
 mod looking;
+#[path = "cli/nodes.rs"]
+mod nodes;
 #[path = "cli/queueing.rs"]
 mod queueing;
 #[path = "cli/remote/mod.rs"]

@@ -138,6 +138,8 @@ fn number(what: &str, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+
     use super::*;
 
     const TERM: Ending = Ending { word: "TERM", signal: Signal::TERM };
@@ -166,5 +168,21 @@ mod tests {
         drop(server);
         assert!(folder.path().join("asked").exists());
         assert!(rustix::process::test_kill_process(process).is_err());
+    }
+
+    /// Without the guard it takes half a minute to fail.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_server_does_not_outlive_whoever_is_killed_while_it_runs() {
+        let server = guarded(Path::new("sh"), TERM, None);
+        let mut parent = Command::new("sh");
+        parent.args(["-c", r#""$@" & wait"#, "sh"]).arg(server.get_program()).args(server.get_args());
+        parent.args(["-c", "echo runs; sleep 30 > /dev/null & wait; echo outlived"]).stdout(Stdio::piped());
+        let mut parent = parent.spawn().unwrap();
+        let mut said = BufReader::new(parent.stdout.take().unwrap()).lines();
+        assert_eq!(said.next().unwrap().unwrap(), "runs");
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        assert!(said.next().is_none_or(|line| line.unwrap() != "outlived"));
     }
 }

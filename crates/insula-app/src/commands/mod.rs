@@ -11,6 +11,7 @@ mod doctor;
 mod inbox;
 mod keeping;
 mod migrate;
+mod nodes;
 mod overview;
 mod run;
 mod runs;
@@ -129,8 +130,9 @@ pub(crate) async fn dispatch(cli: Cli, environment: &Environment, output: &Outpu
         Command::Usage(args) => usage::usage(&desk, args).await,
         Command::Webhooks(args) => webhooks::webhooks(&desk, args.command).await,
         Command::Overview => overview::overview(&desk).await,
+        Command::Nodes => nodes::nodes(&desk).await,
         Command::Doctor => doctor::doctor(&desk).await,
         Command::Config => config::config(&desk),
-        Command::Migrate { check } => migrate::migrate(&desk, check),
+        Command::Migrate { check } => migrate::migrate(&desk, check).await,
     }
 }

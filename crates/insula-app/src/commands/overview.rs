@@ -87,7 +87,7 @@ fn lines(desk: &Desk<'_>, overview: &Overview) -> Vec<String> {
     lines
 }
 
-fn nodes(desk: &Desk<'_>, nodes: &[Node]) -> Result<(), Stop> {
+pub(super) fn nodes(desk: &Desk<'_>, nodes: &[Node]) -> Result<(), Stop> {
     if nodes.is_empty() {
         desk.output.note("nobody works on the queue");
         return Ok(());

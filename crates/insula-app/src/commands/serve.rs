@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use insula_engine::ExecutionEngineFactory;
-use insula_infra::PageRequest;
 use insula_server::{
     Server, Tls,
     auth::{Access, Authenticator, NewKey, Role, Roles},
@@ -34,7 +33,7 @@ pub(super) async fn serve(desk: &Desk<'_>, args: ServeArgs) -> Result<(), Stop> 
         .plans(plans)
         .build();
     let mut interrupt = Interrupt::listen()?;
-    let key = first_key(desk, &engine, &auth).await?;
+    let key = first_key(desk, &auth).await?;
     greet(desk, &listener, tls.is_some(), key.as_deref())?;
     let left = server.serve(listener, tls, async {
         interrupt.asked().await;
@@ -74,16 +73,9 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Stop> {
     })
 }
 
-/// A key for the configured user, where nobody has one yet: there is no way in without.
-async fn first_key(
-    desk: &Desk<'_>,
-    engine: &ExecutionEngineFactory,
-    auth: &Authenticator,
-) -> Result<Option<String>, Stop> {
-    let page = PageRequest { cursor: None, limit: 1 };
-    if !engine.backend().keys.keys(None, &page).await?.items.is_empty() {
-        return Ok(None);
-    }
+/// A key for the configured user, where nobody has one yet: there is no way in without. Of nodes that start together, one
+/// alone is given it and shows it.
+async fn first_key(desk: &Desk<'_>, auth: &Authenticator) -> Result<Option<String>, Stop> {
     let order = NewKey {
         scope: identity::caller(&desk.settings)?,
         name: "the first key".to_owned(),
@@ -91,8 +83,8 @@ async fn first_key(
         access: Access::Write,
         expires_at: None,
     };
-    let minted = auth.mint(order).await.map_err(|error| refused(error.into()))?;
-    Ok(Some(minted.shown.expose().to_owned()))
+    let minted = auth.mint_first(order).await.map_err(|error| refused(error.into()))?;
+    Ok(minted.map(|minted| minted.shown.expose().to_owned()))
 }
 
 fn greet(desk: &Desk<'_>, listener: &TcpListener, is_encrypted: bool, key: Option<&str>) -> Result<(), Stop> {

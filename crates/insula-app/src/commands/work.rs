@@ -9,7 +9,7 @@ use crate::{cli::WorkArgs, exit::Stop, interrupt::Interrupt, wiring};
 /// Works on everybody's runs and schedules until it is asked to stop. Then it takes no more, and what is in progress may
 /// end. Asked a second time, it does not wait.
 pub(super) async fn work(desk: &Desk<'_>, args: WorkArgs) -> Result<(), Stop> {
-    let factory = wiring::factory(&desk.settings)?;
+    let factory = wiring::factory(&desk.settings).await?;
     let mut interrupt = Interrupt::listen()?;
     factory.work();
     desk.output.note("working on the queue; Ctrl-C stops when what is in progress has ended");

@@ -21,7 +21,19 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 /// Every setting, in the order of the documentation.
 pub(crate) const KEYS: &[Key] = &[
     key("data_dir", "./insula-data", "where everything is stored"),
-    Key { name: "database", default: None, about: "the database file" },
+    Key {
+        name: "database",
+        default: None,
+        about: "the database: a file, or postgres://USER:PASSWORD@HOST/NAME; or @FILE",
+    },
+    key("database_owner", NONE, "the same Postgres as the role that may change the schema, for `insula migrate`"),
+    key("database_pooler", "false", "whether a pooler of transactions stands before Postgres: true or false"),
+    key("database_direct", NONE, "the same Postgres past the pooler, to be told of news"),
+    key("database_reads", NONE, "a replica of it to read lists and logs from"),
+    key("database_connections", "10", "connections of this process to Postgres"),
+    key("redis", NONE, "a Redis for news, cache and rates of all nodes: redis://HOST:PORT; or @FILE"),
+    key("redis_prefix", "insula", "what keys there begin with; nodes of one cluster have the same"),
+    key("node", NONE, "what this process is called among the nodes; the machine's name unless said otherwise"),
     key("tenant", "local", "the tenant of the user"),
     key("user", "local", "on whose behalf"),
     key("server", NONE, "the server that commands are done by, instead of here"),
@@ -78,6 +90,15 @@ pub(crate) fn named(name: &str) -> Option<&'static Key> {
 /// The names of all, for whoever used another.
 pub(crate) fn names() -> String {
     KEYS.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Other names of variables, by which deployments know these two.
+const ALSO: &[(&str, &str)] = &[("database", "INSULA_DATABASE_URL"), ("redis", "INSULA_REDIS_URL")];
+
+/// The setting that a variable of the environment is for.
+pub(super) fn of_variable(variable: &str) -> Option<&'static Key> {
+    let also = ALSO.iter().find(|(_, other)| *other == variable).and_then(|(name, _)| named(name));
+    also.or_else(|| KEYS.iter().find(|key| key.variable() == variable))
 }
 
 impl Key {

@@ -93,14 +93,25 @@ impl Layer {
             layer.add("otlp.endpoint", format!("environment {OTLP_ENDPOINT}"), endpoint.as_str());
         }
         for (variable, value) in environment.ours.iter().filter(|(name, _)| *name != CONFIG_VARIABLE) {
-            let key = keys::KEYS.iter().find(|key| key.variable() == *variable);
-            let key = key.ok_or_else(|| {
+            let key = keys::of_variable(variable).ok_or_else(|| {
                 Stop::configuration(format!("environment: {variable} is no setting"))
                     .advise(format!("unset it; a setting's variable is {PREFIX} and its name, as in INSULA_DATA_DIR"))
             })?;
+            layer.once(key.name, variable)?;
             layer.add(key.name, format!("environment {variable}"), value.as_str());
         }
         Ok(layer)
+    }
+
+    /// A setting that has two variables is said by one of them.
+    fn once(&self, key: &str, variable: &str) -> Result<(), Stop> {
+        let ours = format!("environment {PREFIX}");
+        let said = self.values.iter().filter(|(name, _)| name == key).filter_map(|(_, value)| value.origin());
+        match said.into_iter().find(|origin| origin.starts_with(&ours)) {
+            Some(other) => Err(Stop::configuration(format!("environment: {variable} says what {other} says as well"))
+                .advise("unset one of them")),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn flags(flags: &SettingFlags) -> Result<Self, Stop> {

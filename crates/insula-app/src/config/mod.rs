@@ -1,10 +1,12 @@
 //! One configuration from four sources; later wins: defaults, the file, the environment, flags. Each value remembers
 //! where it came from, and a key that nobody knows is an error.
 
+mod address;
 mod keys;
 mod layer;
 mod read;
 mod serve;
+mod storage;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,15 +18,20 @@ use crate::{
     environment::Environment,
     exit::{Kind, Stop},
 };
+pub(crate) use address::Address;
 use layer::Layer;
 use read::Values;
 pub(crate) use serve::Serve;
+pub(crate) use storage::{Database, Postgres, Redis, Way};
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub data_dir: PathBuf,
-    pub database: PathBuf,
+    pub database: Database,
+    pub redis: Option<Redis>,
+    /// A name that no other process has.
+    pub node: String,
     pub tenant: String,
     pub user: String,
     /// Without one, commands are done here.

@@ -39,13 +39,18 @@ impl Values {
         into(Value::new(None, value.kind)).map_err(|error| Stop::configuration(format!("{origin}: {key}: {error}")))
     }
 
+    /// Whether anybody has said anything, or there is a default.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
     pub(super) fn text(&self, key: &str) -> Result<String, Stop> {
         let text = self.read(key, Value::into_string)?;
         self.check(key, !text.trim().is_empty(), "it is blank")?;
         Ok(text)
     }
 
-    fn check(&self, key: &str, holds: bool, problem: &str) -> Result<(), Stop> {
+    pub(super) fn check(&self, key: &str, holds: bool, problem: &str) -> Result<(), Stop> {
         self.read(key, |_| if holds { Ok(()) } else { Err(ConfigError::Message(problem.to_owned())) })
     }
 
@@ -107,7 +112,8 @@ impl Values {
         let value = self.values.get(key.name);
         let shown = match key.name {
             "data_dir" => settings.data_dir.display().to_string(),
-            "database" => settings.database.display().to_string(),
+            "database" if matches!(settings.database, super::Database::File(_)) => settings.database.shown(),
+            "database" | "database_owner" | "database_direct" | "database_reads" | "redis" => shown_address(value),
             "key" => shown_key(value),
             // A list, from a file.
             _ if value.is_some_and(|value| matches!(value.kind, ValueKind::Array(_))) => {
@@ -138,11 +144,11 @@ fn flatten(path: &str, table: config::Map<String, Value>, into: &mut BTreeMap<St
 /// Checks everything.
 pub(super) fn settings(values: &Values) -> Result<Settings, Stop> {
     let data_dir = values.path("data_dir")?;
-    let database =
-        if values.values.contains_key("database") { values.path("database")? } else { data_dir.join("insula.db") };
     let mut settings = Settings {
+        database: super::storage::database(values, &data_dir)?,
+        redis: super::storage::redis(values)?,
+        node: super::storage::node(values)?,
         data_dir,
-        database,
         tenant: values.text("tenant")?,
         user: values.text("user")?,
         server: server(values)?,
@@ -172,6 +178,12 @@ fn server(values: &Values) -> Result<Option<Server>, Stop> {
         None => KeySource::Given(insula_client::Key::new(key)),
     };
     Ok((address != NONE).then_some(Server { address, key }))
+}
+
+/// A password is shown to nobody either.
+fn shown_address(value: Option<&Value>) -> String {
+    let text = value.and_then(|value| value.clone().into_string().ok()).unwrap_or_default();
+    if text.contains("://") { super::Address::new(text).to_string() } else { text }
 }
 
 /// A key is shown to nobody; the name of its file may be.

@@ -63,7 +63,7 @@ fn a_collector_is_named_by_the_standard_variable_unless_ours_names_another() {
 fn a_relative_path_in_the_file_is_meant_from_its_folder() {
     let settings = load("data_dir = \"store\"\n", &[], &[]).expect("valid");
     assert!(settings.data_dir.is_absolute() && settings.data_dir.ends_with("store"));
-    assert_eq!(settings.database, settings.data_dir.join("insula.db"));
+    assert_eq!(settings.database.shown(), settings.data_dir.join("insula.db").display().to_string());
     let settings = load("", &[("INSULA_DATA_DIR", "elsewhere")], &[]).expect("valid");
     assert_eq!(settings.data_dir, Path::new("elsewhere"));
 }
@@ -85,6 +85,14 @@ fn what_is_wrong_is_named_with_its_source_and_key() {
         (load("", &[], &["limits.grace=soon"]), "flag --set: limits.grace: \"soon\" is no duration"),
         (load("user = [\n", &[], &[]), "insula.toml: it is not valid TOML"),
         (load("", &[], &["nobody=1"]), "--set: unknown key \"nobody\""),
+        (load("", &[], &["node=a b"]), "flag --set: node: a name has letters"),
+        (load("", &[], &["redis=cache:6379"]), "flag --set: redis: an address is wanted"),
+        (load("", &[], &["database_owner=postgres://o@h/d"]), "database_owner: it says nothing where"),
+        (load("", &[], &["database=postgres://h/d", "database_reads=h"]), "database_reads: an address is wanted"),
+        (
+            load("", &[("INSULA_DATABASE", "a.db"), ("INSULA_DATABASE_URL", "postgres://h/d")], &[]),
+            "INSULA_DATABASE_URL says what environment INSULA_DATABASE says as well",
+        ),
     ];
     for (loaded, expected) in cases {
         let stop = loaded.expect_err(expected);
@@ -118,4 +126,47 @@ fn a_keys_file_is_meant_from_where_it_is_named() {
     assert!(server.key().is_ok());
     let nowhere = load("server = \"https://example.org\"\n", &[], &["server=none"]).expect("valid");
     assert!(nowhere.server.is_none(), "`none` is here");
+}
+
+#[test]
+fn a_database_is_a_file_or_a_server_whose_password_nobody_is_shown() {
+    let cluster = [
+        ("INSULA_DATABASE_URL", "postgres://insula_app:hush@db/insula"),
+        ("INSULA_DATABASE_OWNER", "postgres://insula_owner:hush@db/insula"),
+        ("INSULA_DATABASE_POOLER", "true"),
+        ("INSULA_REDIS_URL", "redis://:hush@cache:6379"),
+    ];
+    let settings = load("", &cluster, &[]).expect("valid");
+    let Database::Postgres(server) = &settings.database else { panic!("{:?} is no server", settings.database) };
+    assert_eq!(server.url.expose(), "postgres://insula_app:hush@db/insula");
+    assert_eq!((server.way, server.connections, server.direct.is_none()), (Way::Pooler, 10, true));
+    assert_eq!(settings.redis.as_ref().map(|redis| redis.url.expose()), Some("redis://:hush@cache:6379"));
+    assert_eq!(origin(&settings, "database"), "environment INSULA_DATABASE_URL");
+    assert!(!format!("{settings:?}").contains("hush"));
+    let shown = settings.origins.iter().find(|setting| setting.key == "database").expect("a known key");
+    assert_eq!(shown.value, "postgres://insula_app:hidden@db/insula");
+    let settings = load("", &[], &["database=here.db"]).expect("valid");
+    assert!(matches!(&settings.database, Database::File(file) if file == Path::new("here.db")));
+}
+
+#[test]
+fn an_address_may_stand_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("insula.toml");
+    std::fs::write(&path, "database = \"@url\"\n").expect("written");
+    std::fs::write(folder.path().join("url"), "postgres://insula_app:hush@db/insula\n").expect("written");
+    let settings =
+        Settings::load(&SettingFlags { config: Some(path), ..flags(&[]) }, &environment(&[])).expect("valid");
+    assert_eq!(settings.database.shown(), "postgres://insula_app:hidden@db/insula");
+    let shown = settings.origins.iter().find(|setting| setting.key == "database").expect("a known key");
+    assert_eq!(shown.value, "@url");
+    let stop = load("", &[], &["database=@nowhere"]).expect_err("there is no such file");
+    assert!(stop.message.contains("nowhere cannot be read"), "{}", stop.message);
+}
+
+#[test]
+fn no_two_processes_have_the_same_name() {
+    let name = || load("", &[], &["node=left"]).expect("valid").node;
+    let (one, other) = (name(), name());
+    assert!(one.starts_with("left-") && other.starts_with("left-") && one != other, "{one} {other}");
 }

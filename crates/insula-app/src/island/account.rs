@@ -86,6 +86,9 @@ pub(crate) trait Account: Send + Sync {
     /// Makes a call again.
     async fn resend(&self, run: &RunId) -> Result<Option<Json>, Stop>;
 
+    /// The processes that work on the queue, as `{items}`.
+    async fn nodes(&self) -> Result<Json, Stop>;
+
     /// Counts and health of all.
     async fn overview(&self) -> Result<Json, Stop>;
 }

@@ -2,7 +2,10 @@
 
 mod service;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,9 +15,9 @@ use super::{layer::QueueLayer, subject::scope};
 use crate::{
     Answer, AnswerRequest, Append, Backend, Balance, Budgets, CacheSubscription, CancelRequest, Commit,
     DatabaseSession, DatabaseSessionManager, Deleted, Error, EventLog, EventPage, Fork, Holder, Inbox, JournalEntry,
-    Lease, NewRun, OpenQuestion, Page, PageRequest, PayloadHash, Quota, RateLimit, RawJson, RedisManager, Reservation,
-    Reserved, RunFilter, RunHeader, RunQueue, RunRecord, RunStore, ScheduleRecord, ScheduleStore, Signals, StateKey,
-    StateStore, Submitted, Taken, ThreadRecord, ThreadWatch, Versioned,
+    Lease, NewRun, OpenQuestion, Outlet, Page, PageRequest, PayloadHash, Quota, RateLimit, RawJson, RedisManager,
+    Reservation, Reserved, RunFilter, RunHeader, RunQueue, RunRecord, RunStore, ScheduleRecord, ScheduleStore, Signals,
+    StateKey, StateStore, Submitted, Taken, ThreadRecord, ThreadWatch, Versioned,
 };
 
 /// The backend, with everything of every user under one scope.
@@ -249,6 +252,18 @@ impl Signals for Leak {
 
     fn watch(&self, _: &UserScope, thread: &ThreadId) -> ThreadWatch {
         self.inner.signals.watch(&self.everyone, thread)
+    }
+
+    fn attach(&self, outlet: Weak<dyn Outlet>) {
+        self.inner.signals.attach(outlet);
+    }
+
+    fn pass_on(&self, _: &UserScope, thread: &ThreadId, head: u64) {
+        self.inner.signals.pass_on(&self.everyone, thread, head);
+    }
+
+    fn wake_all(&self) {
+        self.inner.signals.wake_all();
     }
 }
 

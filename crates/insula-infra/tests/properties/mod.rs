@@ -224,7 +224,7 @@ proptest! {
 
     #[test]
     fn the_queue_does_what_the_model_says(steps in prop::collection::vec(step(), 1..90)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut both = Both::new(super::subject().await);
             for step in steps {

@@ -69,7 +69,8 @@ pub(crate) struct Run {
     pub(crate) failure: Option<Failure>,
     pub(crate) result: Option<RawJson>,
     pub(crate) fresh: Option<Fresh>,
-    pub(super) changed: bool,
+    /// Whether its row is to be written.
+    pub(crate) changed: bool,
 }
 
 impl Default for Run {
@@ -274,11 +275,6 @@ impl Desk {
     pub(crate) fn open_of(&self, owner: i64) -> Vec<i64> {
         let is_open = |run: &&Run| run.owner == owner && run.place.is_some();
         self.runs.values().rev().filter(is_open).map(|run| run.number).collect()
-    }
-
-    /// The name of a thread that was locked or read.
-    pub(crate) fn thread_name(&self, number: i64) -> Option<&str> {
-        self.threads.values().find(|thread| thread.number == number).map(|thread| thread.id.as_str())
     }
 
     pub(crate) fn wish(&self, owner: i64, run: &RunId) -> Option<&Wish> {

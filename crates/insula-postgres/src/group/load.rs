@@ -17,12 +17,12 @@ use crate::{
     transaction::Tx,
 };
 
-const HELD: i16 = 0;
-const LINE: i16 = 1;
-const THREAD: i16 = 2;
-const WISH: i16 = 3;
-const RESERVED: i16 = 4;
-const RUN_NUMBER: i16 = 5;
+const HELD: i32 = 0;
+const LINE: i32 = 1;
+const THREAD: i32 = 2;
+const WISH: i32 = 3;
+const RESERVED: i32 = 4;
+const RUN_NUMBER: i32 = 5;
 
 /// Lines, then threads; and beside them what is looked up without a lock. Numbers come last: runs of a thread have theirs in
 /// the order in which the thread was locked.
@@ -39,7 +39,7 @@ const LOCK: &str = "WITH beside AS MATERIALIZED (
         FROM unnest($2::bigint[], $3::text[]) AS w(owner_no, thread_id)
         JOIN insula.threads t ON t.owner_no = w.owner_no AND t.thread_id = w.thread_id
         ORDER BY t.owner_no, t.thread_no FOR UPDATE OF t)
-    SELECT 0::smallint, owner_no, 0::bigint, 0::bigint, 0::bigint, NULL::text, NULL::text, NULL::text FROM beside
+    SELECT 0, owner_no, 0::bigint, 0::bigint, 0::bigint, NULL::text, NULL::text, NULL::text FROM beside
     UNION ALL SELECT 1, l.owner_no, l.weight::bigint, l.submitted, coalesce(s.claimed, 0), NULL, NULL, NULL
         FROM l LEFT JOIN insula.served s ON s.owner_no = l.owner_no
     UNION ALL SELECT 2, owner_no, thread_no, head, 0, thread_id, NULL, NULL FROM t
@@ -123,7 +123,7 @@ async fn lock(tx: &mut Tx, wants: &Wants, desk: &mut Desk) -> Worked<()> {
 }
 
 fn lay_down(row: &PgRow, desk: &mut Desk) -> sqlx::Result<()> {
-    let (kind, owner, number): (i16, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let (kind, owner, number): (i32, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     match kind {
         HELD => {}
         LINE => {

@@ -1,5 +1,10 @@
-//! Postgres, tried through what the crate makes public.
+//! Postgres keeps every rule of the ports, and its own promises. Needs a server: `INSULA_TEST_POSTGRES`.
 
 mod agents;
+mod conformance;
 mod database;
+mod deleting;
 mod escapes;
+mod reading;
+mod story;
+mod support;

@@ -128,6 +128,15 @@ impl Authenticator {
         self.0.keys.mint(order).await
     }
 
+    /// As [`mint`](Self::mint), where nobody has a key yet: without one there is no way in. `None` when there is any key. Of
+    /// several nodes that ask at once on one store, one alone is given it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn mint_first(&self, order: NewKey) -> Result<Option<MintedKey>, Error> {
+        self.0.keys.mint_first(order).await
+    }
+
     /// Makes an API key worthless, of this owner or whosever it is, and says how it stands then; `None` when there is no such
     /// key, or it is another owner's. In this process it counts at once, and whoever watches the key is told; in others on the
     /// same store within about a second.

@@ -9,7 +9,7 @@ use std::{
 
 use futures::future::join_all;
 use insula_context::{Clock, Timestamp, UserScope};
-use insula_infra::{KeyRecord, KeyStore};
+use insula_infra::{Error as StoreError, KeyRecord, KeyStore, PageRequest};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -96,6 +96,22 @@ impl Keys {
         let added = self.store.add_key(minted.record.clone()).await;
         added.map_err(|source| Error::Store { operation: "adding a key", source })?;
         Ok(minted)
+    }
+
+    /// The first key of all; `None` when there is any, also when another node makes it at this moment.
+    pub(super) async fn mint_first(&self, order: NewKey) -> Result<Option<MintedKey>, Error> {
+        let page = PageRequest { cursor: None, limit: 1 };
+        let there = self.store.keys(None, &page).await;
+        let there = there.map_err(|source| Error::Store { operation: "looking for keys", source })?;
+        if !there.items.is_empty() {
+            return Ok(None);
+        }
+        let minted = keys::make_first(order, self.clock.now())?;
+        match self.store.add_key(minted.record.clone()).await {
+            Ok(()) => Ok(Some(minted)),
+            Err(StoreError::KeyExists { .. }) => Ok(None),
+            Err(source) => Err(Error::Store { operation: "adding the first key", source }),
+        }
     }
 
     pub(super) async fn revoke(&self, owner: Option<&UserScope>, id: &str) -> Result<Option<KeyRecord>, Error> {

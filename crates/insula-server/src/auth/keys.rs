@@ -83,10 +83,23 @@ impl fmt::Debug for MintedKey {
     }
 }
 
+/// The public half of the first key of all. It is always the same, so that of the nodes that start together on a new store
+/// one alone makes it: the store takes an id once.
+const FIRST: u64 = 1;
+
 /// Makes a key without storing it.
 pub(super) fn make(order: NewKey, now: Timestamp) -> Result<MintedKey, Error> {
+    of_id(u64::from_be_bytes(secret::random()), order, now)
+}
+
+/// Makes the first key of all without storing it.
+pub(super) fn make_first(order: NewKey, now: Timestamp) -> Result<MintedKey, Error> {
+    of_id(FIRST, order, now)
+}
+
+fn of_id(id: u64, order: NewKey, now: Timestamp) -> Result<MintedKey, Error> {
     order.check(now)?;
-    let id = format!("{:016x}", u64::from_be_bytes(secret::random()));
+    let id = format!("{id:016x}");
     let half = secret::random_text();
     let record = KeyRecord {
         hash: secret::hash(&half),

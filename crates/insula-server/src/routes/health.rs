@@ -55,7 +55,9 @@ pub(crate) async fn ready(State(server): State<Service>, request: Request) -> Re
 
 /// Leaves what everybody may know: which kind of component it is, and how it is. Files and hosts are the operator's.
 fn hide(component: &mut ComponentState) {
-    component.component.truncate(component.component.find(' ').unwrap_or(component.component.len()));
+    // "sqlite FILE", "redis://HOST:PORT".
+    let kind = component.component.find([' ', ':']).unwrap_or(component.component.len());
+    component.component.truncate(kind);
     component.detail = None;
 }
 
@@ -67,4 +69,21 @@ pub(crate) async fn metrics(State(server): State<Service>, _: Operator) -> Respo
     let deliveries = server.deliveries.get().map_or(&none, |counters| counters);
     let text = server.metrics.render(&server.engine, deliveries).await;
     ([(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_may_know_the_kind_of_a_component_and_not_where_it_is() {
+        for (component, kind) in
+            [("sqlite /srv/insula.db", "sqlite"), ("redis://cache.internal:6379", "redis"), ("memory", "memory")]
+        {
+            let (component, detail) = (component.to_owned(), Some("answers".to_owned()));
+            let mut state = ComponentState { component, health: Health::Up, detail };
+            hide(&mut state);
+            assert_eq!((state.component.as_str(), state.detail), (kind, None));
+        }
+    }
 }

@@ -91,6 +91,7 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(webhooks::resend))
         .routes(routes!(socket::open))
         .routes(routes!(operator::overview))
+        .routes(routes!(operator::nodes))
         .routes(routes!(admin::keys, admin::create_key))
         .routes(routes!(admin::revoke_key))
         .routes(routes!(admin::limits, admin::put_limits, admin::delete_limits))

@@ -6,7 +6,7 @@ use crate::{
     http::caller::Operator,
     problem::{Problem, ProblemBody},
     service::Service,
-    wire::{ComponentState, Overview},
+    wire::{ComponentState, Items, Node, Overview},
 };
 
 /// How the server is, and what it has to do.
@@ -21,10 +21,18 @@ pub(crate) async fn overview(State(server): State<Service>, _: Operator) -> Resu
         draining: server.draining.is_cancelled(),
         counts: census.counts().await?,
         metrics: engine.metrics(),
-        nodes: census.nodes().await?,
+        nodes: census.nodes().await?.into_iter().map(Node::from).collect(),
         limits: engine.limits().into(),
         health: engine.health().await.into_iter().map(ComponentState::from).collect(),
         sockets: server.metrics.sockets(),
         streams: server.seats.taken(),
     }))
+}
+
+/// The processes that work on the queue, by name.
+#[utoipa::path(get, path = "/v1/operator/nodes", tag = "operator",
+    responses((status = 200, body = Items<Node>), (status = "default", body = ProblemBody)))]
+pub(crate) async fn nodes(State(server): State<Service>, _: Operator) -> Result<Json<Items<Node>>, Problem> {
+    let nodes = server.engine.backend().census.nodes().await?;
+    Ok(Json(Items { items: nodes.into_iter().map(Node::from).collect() }))
 }

@@ -17,7 +17,7 @@ pub use account::{
 pub use event::{EventList, EventShape, Gap, GapReason, PageGap};
 pub use frame::{Ack, AnswerRun, CancelRun, Command, CommandKind, Frame, Start, Subscribe, Unreadable, Unsubscribe};
 pub use list::{Items, List};
-pub use operator::{ComponentState, LimitsShown, Overview, OwnLimits, Ready};
+pub use operator::{ComponentState, LimitsShown, Node, Overview, OwnLimits, Ready};
 pub use run::{
     Agent, Answer, Answered, AnsweredRun, BudgetOrder, CancelAll, CancelOrder, Cancelled, CancelledAll, ImportedRun,
     NewRun, OpenQuestion, ReplayDifference, ReplayReport, Run, RunFailure, Stopped, WebhookOrder,

@@ -24,8 +24,7 @@ pub struct Overview {
     #[schema(value_type = Object)]
     pub metrics: insula_engine::Metrics,
     /// Processes that work on the queue.
-    #[schema(value_type = Vec<Object>)]
-    pub nodes: Vec<insula_infra::NodeRecord>,
+    pub nodes: Vec<Node>,
     /// What everybody may have.
     pub limits: LimitsShown,
     /// How each component is.
@@ -34,6 +33,25 @@ pub struct Overview {
     pub sockets: u64,
     /// Streams of server-sent events that are open here.
     pub streams: usize,
+}
+
+/// A process that works on the queue.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Node {
+    /// Its name among them.
+    pub worker: String,
+    /// Runs that it holds.
+    pub runs: u64,
+    /// When its lease ends unless it renews it. When that is past, others take over what it holds.
+    #[schema(value_type = String, format = DateTime)]
+    pub lease_until: Timestamp,
+}
+
+impl From<insula_infra::NodeRecord> for Node {
+    fn from(record: insula_infra::NodeRecord) -> Self {
+        let insula_infra::NodeRecord { worker, runs, lease_until } = record;
+        Self { worker, runs, lease_until }
+    }
 }
 
 /// What everybody may have.

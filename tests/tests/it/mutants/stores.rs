@@ -1,12 +1,12 @@
 //! Wrong ports other than the queue.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use insula_context::{CancelReason, RunId, ThreadId, Timestamp, UserScope};
 use insula_infra::{
-    Answer, AnswerRequest, Backend, CancelRequest, Deleted, Error, Fork, Inbox, LocalSignals, OpenQuestion, Page,
-    PageRequest, RunFilter, RunRecord, RunStore, Signals, ThreadRecord, ThreadWatch,
+    Answer, AnswerRequest, Backend, CancelRequest, Deleted, Error, Fork, Inbox, LocalSignals, OpenQuestion, Outlet,
+    Page, PageRequest, RunFilter, RunRecord, RunStore, Signals, ThreadRecord, ThreadWatch,
 };
 
 /// Answers are acknowledged, and nobody is told of them.
@@ -52,6 +52,12 @@ impl Signals for Silent {
     fn watch(&self, scope: &UserScope, thread: &ThreadId) -> ThreadWatch {
         self.0.watch(scope, thread)
     }
+
+    fn attach(&self, _: Weak<dyn Outlet>) {}
+
+    fn pass_on(&self, _: &UserScope, _: &ThreadId, _: u64) {}
+
+    fn wake_all(&self) {}
 }
 
 struct Hasty(Arc<dyn RunStore>);

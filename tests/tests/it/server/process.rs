@@ -64,7 +64,7 @@ impl Process {
     }
 
     /// Waits for its end, and what it says last.
-    pub(super) async fn ended(mut self, within: Duration) -> (ExitStatus, Value) {
+    pub(crate) async fn ended(mut self, within: Duration) -> (ExitStatus, Value) {
         let waiting = async {
             loop {
                 if let Some(status) = self.child.try_wait().unwrap() {

@@ -108,6 +108,7 @@ pub(super) const ROUTES: &[Row] = &[
     row("POST", "/v1/webhooks/{run_id}/resend", Writer, 404),
     row("GET", "/v1/socket", Reader, 400),
     row("GET", "/v1/operator/overview", Operator, 403),
+    row("GET", "/v1/operator/nodes", Operator, 403),
     row("GET", "/v1/admin/keys", AdminReader, 403).query(OF_VICTIM),
     row("POST", "/v1/admin/keys", Admin, 403).body(ADMIN_KEY),
     row("DELETE", "/v1/admin/keys/{key_id}", Admin, 403),

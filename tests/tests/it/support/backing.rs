@@ -4,7 +4,9 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use insula_context::{Clock, SystemClock};
 use insula_infra::{Backend, MemoryBackend};
+use insula_postgres::{PostgresBackend, SCHEMA_HASH, SCHEMA_VERSION, migrate};
 use insula_sqlite::{SqliteBackend, Synchronous};
+use insula_test_services::Postgres;
 use tempfile::TempDir;
 
 use super::{Island, ShiftedClock};
@@ -14,11 +16,19 @@ use super::{Island, ShiftedClock};
 pub(crate) enum Backing {
     Memory,
     Sqlite(TempDir),
+    Postgres(Postgres),
 }
 
 impl Backing {
     pub(crate) fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().expect("a folder for the database"))
+    }
+
+    /// A database of one's own on the server for tests.
+    pub(crate) async fn postgres() -> Self {
+        let template = format!("insula-tests-{SCHEMA_VERSION}-{}", SCHEMA_HASH);
+        let up_to_date = async |url: &str| drop(migrate(url).await.expect("the database is brought up to date"));
+        Self::Postgres(Postgres::prepared(&template, up_to_date).await)
     }
 
     /// A backend of this kind, whose leases and windows are counted by `clock`. On SQLite, the same file each time.
@@ -32,6 +42,7 @@ impl Backing {
                 .open()
                 .expect("the database opens")
                 .into_backend(),
+            Self::Postgres(database) => connect(database, clock),
         }
     }
 
@@ -45,6 +56,7 @@ impl Backing {
         match self {
             Self::Memory => Self::Memory,
             Self::Sqlite(_) => Self::sqlite(),
+            Self::Postgres(_) => panic!("another database on the server is made by `postgres`"),
         }
     }
 
@@ -73,7 +85,19 @@ impl Backing {
     }
 }
 
-/// One test per backend, `name::memory` and `name::sqlite`, from one story.
+/// As a process connects: as the role for which the walls stand. On a thread that may wait, because a test may not.
+fn connect(database: &Postgres, clock: Arc<dyn Clock>) -> Backend {
+    let url = database.url();
+    let server =
+        url.split_once('@').map_or_else(|| url.clone(), |(_, server)| format!("postgres://insula_app@{server}"));
+    let connecting = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(PostgresBackend::at(server).clock(clock).connect()).expect("connects").into_backend()
+    });
+    connecting.join().expect("connects")
+}
+
+/// One test per backend, `name::memory`, `name::sqlite` and `name::postgres`, from one story.
 macro_rules! on_every_backend {
     ($($(#[$meta:meta])* async fn $name:ident($island:ident: $kind:ident) $story:block)*) => {$(
         $(#[$meta])*
@@ -91,11 +115,16 @@ macro_rules! on_every_backend {
             async fn sqlite() {
                 $crate::support::Backing::sqlite().tell(story).await;
             }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $crate::support::Backing::postgres().await.tell(story).await;
+            }
         }
     )*};
 }
 
-/// One test per backend with a database for agents' own tables: `name::sqlite`.
+/// One test per backend with a database for agents' own tables: `name::sqlite` and `name::postgres`.
 macro_rules! on_every_database {
     ($($(#[$meta:meta])* async fn $name:ident($island:ident: $kind:ident) $story:block)*) => {$(
         $(#[$meta])*
@@ -107,6 +136,11 @@ macro_rules! on_every_database {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
                 $crate::support::Backing::sqlite().tell(story).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $crate::support::Backing::postgres().await.tell(story).await;
             }
         }
     )*};

@@ -15,7 +15,7 @@ use insula_context::Canceller;
 use super::Desk;
 use crate::{
     cli::DemoArgs,
-    config::Settings,
+    config::{Database, Settings},
     exit::{Kind, Stop},
     interrupt::Interrupt,
     wiring,
@@ -31,7 +31,7 @@ pub(super) async fn demo(desk: &Desk<'_>, args: DemoArgs) -> Result<(), Stop> {
     if !desk.output.json {
         desk.output.note(format!("{} users on one database, each with a file of {} rows", cast.len(), args.rows));
     }
-    let factory = wiring::factory(&settings)?;
+    let factory = wiring::factory(&settings).await?;
     let played = stage::play(desk, &factory, &cast, (interrupt, stop)).await?;
     if played.interrupted {
         return Err(Stop::new(Kind::Interrupted, "the runs were cancelled"));
@@ -75,8 +75,8 @@ impl Place {
 
     /// The configured limits, on storage of the demo's own.
     fn settings(&self, configured: &Settings) -> Settings {
-        let database = self.folder.join("insula.db");
-        Settings { data_dir: self.folder.clone(), database, ..configured.clone() }
+        let database = Database::File(self.folder.join("insula.db"));
+        Settings { data_dir: self.folder.clone(), database, redis: None, ..configured.clone() }
     }
 }
 

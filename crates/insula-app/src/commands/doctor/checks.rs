@@ -7,13 +7,15 @@ use insula_engine::ExecutionEngineFactory;
 use insula_infra::{Backend, Health, PageRequest, RunFilter};
 use insula_sqlite::{SCHEMA_VERSION, SchemaStatus, SqliteBackend, schema_status};
 
-use super::Check;
+use super::{Check, cluster};
 use crate::{
     catalog,
-    config::Settings,
+    config::{Database, Settings},
     exit::{Kind, Stop},
     identity, wiring, words,
 };
+
+pub(super) const DATABASE: &str = "database";
 
 /// Below this a few large files fill the disk.
 const LITTLE: u64 = 1 << 30;
@@ -88,28 +90,39 @@ fn disk(settings: &Settings) -> Check {
 
 /// Also hands out the open database, if there is one.
 async fn database(settings: &Settings) -> (Vec<Check>, Option<Backend>) {
-    const NAME: &str = "database";
-    let shown = settings.database.display();
-    if let Err(stop) = wiring::is_there(&settings.database) {
-        return (vec![Check::fail(NAME, &stop)], None);
-    }
-    let version = match schema_status(&settings.database) {
-        Err(error) => return (vec![Check::fail(NAME, &error.into())], None),
-        Ok(SchemaStatus::Version(version)) if version == SCHEMA_VERSION => version,
-        Ok(SchemaStatus::Version(version)) => {
-            let detail = format!("{shown} has schema version {version}, {SCHEMA_VERSION} is known");
-            return (vec![Check::warn(NAME, detail, "`insula migrate` brings it up to date")], None);
-        }
-        Ok(_) => return (vec![Check::ok(NAME, format!("{shown} is not there yet; the first run makes it"))], None),
+    let mut checks = match &settings.database {
+        Database::File(file) => match of_file(file) {
+            Ok(check) => vec![check],
+            Err(check) => return (vec![check], None),
+        },
+        Database::Postgres(server) => cluster::of_server(server).await,
     };
-    match wiring::existing(settings) {
+    if checks.iter().any(|check| check.finding == super::Finding::Fail) {
+        return (checks, None);
+    }
+    match wiring::existing(settings).await {
         Ok(Some(backend)) => {
-            let mut checks = vec![Check::ok(NAME, format!("{shown} opens, schema version {version}"))];
             checks.extend(health(&backend).await);
             (checks, Some(backend))
         }
-        Ok(None) => (Vec::new(), None),
-        Err(stop) => (vec![Check::fail(NAME, &stop)], None),
+        Ok(None) => (checks, None),
+        Err(stop) => (vec![Check::fail(DATABASE, &stop)], None),
+    }
+}
+
+/// How the file is; as an error when there is nothing in it to look at further.
+fn of_file(file: &Path) -> Result<Check, Check> {
+    let shown = file.display();
+    wiring::is_there(file).map_err(|stop| Check::fail(DATABASE, &stop))?;
+    match schema_status(file).map_err(|error| Check::fail(DATABASE, &error.into()))? {
+        SchemaStatus::Version(SCHEMA_VERSION) => {
+            Ok(Check::ok(DATABASE, format!("{shown} opens, schema version {SCHEMA_VERSION}")))
+        }
+        SchemaStatus::Version(version) => {
+            let detail = format!("{shown} has schema version {version}, {SCHEMA_VERSION} is known");
+            Err(Check::warn(DATABASE, detail, "`insula migrate` brings it up to date"))
+        }
+        _ => Err(Check::ok(DATABASE, format!("{shown} is not there yet; the first run makes it"))),
     }
 }
 

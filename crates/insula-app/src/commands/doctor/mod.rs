@@ -1,6 +1,7 @@
 //! `insula doctor`: looks at everything a run needs, changes nothing, and says what to do.
 
 mod checks;
+mod cluster;
 mod server;
 
 use serde::Serialize;

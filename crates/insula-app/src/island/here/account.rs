@@ -6,7 +6,7 @@ use insula_context::{Clock, RunId, SystemClock, UserScope};
 use insula_infra::{Backend, KeyRecord, NewAuditEntry, WebhookState, audit};
 use insula_server::{
     auth::{Access, Authenticator, Error as AuthError, MintedKey, NewKey, Role, Roles},
-    wire::{AuditList, Days, Key, ShownKey, UsageReport, Webhook},
+    wire::{AuditList, Days, Items, Key, Node, ShownKey, UsageReport, Webhook},
 };
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ fn shown<T, S: serde::Serialize + From<T>>(page: insula_infra::Page<T>) -> Resul
 impl Account for Here {
     async fn keys(&self, whose: &Whose, most: usize) -> Result<Page, Stop> {
         let owner = self.owner_of(whose)?;
-        match self.reading()? {
+        match self.reading().await? {
             Some(backend) => shown::<_, Key>(backend.keys.keys(owner.as_ref(), &first(most)).await?),
             None => Ok(Page::default()),
         }
@@ -81,14 +81,14 @@ impl Account for Here {
         let access = if order.reach == Reach::Read { Access::Read } else { Access::Write };
         let expires_at = order.expires_in.map(|time| SystemClock::new().now().plus(time));
         let order = NewKey { scope, name: order.name, roles: Roles::of(&roles), access, expires_at };
-        let engine = self.engine()?;
+        let engine = self.engine().await?;
         let MintedKey { shown, record } = authenticator(engine.backend())?.mint(order).await?;
         self.written(engine.backend(), "key.created", &record).await?;
         Ok(Json::of(&ShownKey { key: shown.expose().to_owned(), record: record.into() })?)
     }
 
     async fn revoke_key(&self, whose: &Whose, id: &str) -> Result<Option<Json>, Stop> {
-        let (owner, Some(engine)) = (self.owner_of(whose)?, self.existing()?) else { return Ok(None) };
+        let (owner, Some(engine)) = (self.owner_of(whose)?, self.existing().await?) else { return Ok(None) };
         let Some(record) = authenticator(engine.backend())?.revoke(owner.as_ref(), id).await? else { return Ok(None) };
         self.written(engine.backend(), "key.revoked", &record).await?;
         found(Some(Key::from(record)))
@@ -96,7 +96,7 @@ impl Account for Here {
 
     async fn audit(&self, after: u64, limit: usize) -> Result<Json, Stop> {
         let scope = self.scope()?;
-        let items = match self.reading()? {
+        let items = match self.reading().await? {
             Some(backend) => backend.audit.audit(&scope, after, limit).await?,
             None => Vec::new(),
         };
@@ -105,7 +105,7 @@ impl Account for Here {
     }
 
     async fn verify(&self, whose: &Whose) -> Result<Vec<Verdict>, Stop> {
-        let (owner, Some(backend)) = (self.owner_of(whose)?, self.reading()?) else { return Ok(Vec::new()) };
+        let (owner, Some(backend)) = (self.owner_of(whose)?, self.reading().await?) else { return Ok(Vec::new()) };
         let mut verdicts = Vec::new();
         let mut next = match owner {
             Some(owner) => vec![owner],
@@ -123,7 +123,7 @@ impl Account for Here {
     async fn usage(&self, from: Option<&str>, to: Option<&str>) -> Result<Json, Stop> {
         let (scope, days) = (self.scope()?, Days::read(from, to, SystemClock::new().now()).map_err(Stop::usage)?);
         let (first, last) = days.numbers();
-        let rows = match self.reading()? {
+        let rows = match self.reading().await? {
             Some(backend) => backend.usage.usage(&scope, first, last).await?,
             None => Vec::new(),
         };
@@ -132,21 +132,29 @@ impl Account for Here {
 
     async fn webhooks(&self, state: Option<WebhookState>, most: usize) -> Result<Page, Stop> {
         let scope = self.scope()?;
-        match self.reading()? {
+        match self.reading().await? {
             Some(backend) => shown::<_, Webhook>(backend.webhooks.webhooks(&scope, state, &first(most)).await?),
             None => Ok(Page::default()),
         }
     }
 
     async fn resend(&self, run: &RunId) -> Result<Option<Json>, Stop> {
-        let (scope, Some(engine)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(engine)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         let call = engine.backend().webhooks.resend_webhook(&scope, run).await?;
         found(call.map(Webhook::from))
     }
 
+    async fn nodes(&self) -> Result<Json, Stop> {
+        let nodes = match self.reading().await? {
+            Some(backend) => backend.census.nodes().await?,
+            None => Vec::new(),
+        };
+        Ok(Json::of(&Items { items: nodes.into_iter().map(Node::from).collect() })?)
+    }
+
     async fn overview(&self) -> Result<Json, Stop> {
         let (mut counts, mut nodes, mut health) = (json!(insula_infra::Counts::default()), json!([]), Vec::new());
-        if let Some(backend) = self.reading()? {
+        if let Some(backend) = self.reading().await? {
             (counts, nodes) = (json!(backend.census.counts().await?), json!(backend.census.nodes().await?));
             health = backend.health.health().await;
         }

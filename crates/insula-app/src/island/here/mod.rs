@@ -38,18 +38,18 @@ impl Here {
     }
 
     /// An engine on the database, which is made if there is none.
-    fn engine(&self) -> Result<ExecutionEngineFactory, Stop> {
-        wiring::factory(&self.settings)
+    async fn engine(&self) -> Result<ExecutionEngineFactory, Stop> {
+        wiring::factory(&self.settings).await
     }
 
     /// An engine on the database; `None` when there is none yet, and with it nothing to be found.
-    fn existing(&self) -> Result<Option<ExecutionEngineFactory>, Stop> {
-        if wiring::is_there(&self.settings.database)? { self.engine().map(Some) } else { Ok(None) }
+    async fn existing(&self) -> Result<Option<ExecutionEngineFactory>, Stop> {
+        if wiring::has_database(&self.settings)? { self.engine().await.map(Some) } else { Ok(None) }
     }
 
     /// The database for reading; `None` when there is none yet.
-    fn reading(&self) -> Result<Option<Backend>, Stop> {
-        wiring::existing(&self.settings)
+    async fn reading(&self) -> Result<Option<Backend>, Stop> {
+        wiring::existing(&self.settings).await
     }
 }
 
@@ -116,12 +116,12 @@ impl Island for Here {
     }
 
     async fn run(&self, run: &RunId, wish: Wish, stop: Cancellation) -> Result<Telling<'_>, Stop> {
-        let (scope, factory) = (self.scope()?, self.engine()?);
+        let (scope, factory) = (self.scope()?, self.engine().await?);
         running::run(&factory, scope, run, wish, stop).await
     }
 
     async fn submit(&self, wish: Wish) -> Result<Json, Stop> {
-        let (scope, factory) = (self.scope()?, self.engine()?);
+        let (scope, factory) = (self.scope()?, self.engine().await?);
         let run = factory.enqueue(&scope, request(wish)).await?;
         let record = factory.backend().runs.run(&scope, &run).await?;
         // Whoever deleted it meanwhile wanted it gone.
@@ -130,14 +130,14 @@ impl Island for Here {
 
     async fn runs(&self, wanted: &Filter, most: usize) -> Result<Page, Stop> {
         let scope = self.scope()?;
-        match self.reading()? {
+        match self.reading().await? {
             Some(backend) => page(backend.runs.runs(&scope, &filter(wanted), &first(most)).await?),
             None => Ok(Page::default()),
         }
     }
 
     async fn again(&self, run: &RunId) -> Result<Option<Wish>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         let Some(record) = factory.backend().runs.run(&scope, run).await? else { return Ok(None) };
         if !record.status.is_terminal() {
             return Err(insula_engine::Error::NotEnded { run: run.clone(), status: record.status }.into());
@@ -148,66 +148,66 @@ impl Island for Here {
     }
 
     async fn tail(&self, run: &RunId, patience: Patience) -> Result<Option<Telling<'_>>, Stop> {
-        let (scope, Some(backend)) = (self.scope()?, self.reading()?) else { return Ok(None) };
+        let (scope, Some(backend)) = (self.scope()?, self.reading().await?) else { return Ok(None) };
         let record = backend.runs.run(&scope, run).await?;
         Ok(record.map(|record| reading::tail(backend, record, patience)))
     }
 
     async fn cancel(&self, run: &RunId, why: &str) -> Result<Option<Json>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         let outcome = factory.cancel(&scope, run, reason(why)).await?;
         found(Some(json!({"run_id": run, "cancel": outcome})))
     }
 
     async fn cancel_all(&self, wanted: &Filter, why: &str) -> Result<Vec<String>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(Vec::new()) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(Vec::new()) };
         let runs = factory.cancel_all(&scope, &filter(wanted), reason(why)).await?;
         Ok(runs.iter().map(ToString::to_string).collect())
     }
 
     async fn export(&self, run: &RunId, part: Part) -> Result<Option<BoxStream<'_, Result<String, Stop>>>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         let Some(export) = factory.export(&scope, run, part).await? else { return Ok(None) };
         let line = async |mut export: Export| Ok(export.next_line().await?.map(|line| (line, export)));
         Ok(Some(stream::try_unfold(export, line).boxed()))
     }
 
     async fn import(&self, file: RunFile, thread: Option<&ThreadId>) -> Result<Json, Stop> {
-        let imported = self.engine()?.import(&self.scope()?, &file.archive, thread.cloned()).await?;
+        let imported = self.engine().await?.import(&self.scope()?, &file.archive, thread.cloned()).await?;
         Ok(Json::of(&imported)?)
     }
 
     async fn replay(&self, run: &RunId) -> Result<Option<Json>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         found(factory.replay(&scope, run).await?)
     }
 
     async fn threads(&self, most: usize) -> Result<Page, Stop> {
         let scope = self.scope()?;
-        match self.reading()? {
+        match self.reading().await? {
             Some(backend) => page(backend.runs.threads(&scope, &first(most)).await?),
             None => Ok(Page::default()),
         }
     }
 
     async fn thread_events(&self, thread: &ThreadId, after: u64) -> Result<Option<Telling<'_>>, Stop> {
-        let (scope, Some(backend)) = (self.scope()?, self.reading()?) else { return Ok(None) };
+        let (scope, Some(backend)) = (self.scope()?, self.reading().await?) else { return Ok(None) };
         let is_there = backend.log.thread_events(&scope, thread, after, 1).await?.is_some();
         Ok(is_there.then(|| reading::thread(&backend, &scope, thread, after)))
     }
 
     async fn fork(&self, thread: &ThreadId, seq: u64, into: Option<ThreadId>) -> Result<Option<Json>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         found(factory.fork(&scope, thread, seq, into).await?)
     }
 
     async fn delete_thread(&self, thread: &ThreadId) -> Result<Option<Json>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         found(factory.delete_thread(&scope, thread).await?)
     }
 
     async fn delete_user(&self) -> Result<Json, Stop> {
-        let deleted = match (self.scope()?, self.existing()?) {
+        let deleted = match (self.scope()?, self.existing().await?) {
             (scope, Some(factory)) => factory.delete_user(&scope).await?,
             (_, None) => Deleted::default(),
         };
@@ -216,14 +216,14 @@ impl Island for Here {
 
     async fn inbox(&self, run: Option<&RunId>, most: usize) -> Result<Page, Stop> {
         let scope = self.scope()?;
-        match self.reading()? {
+        match self.reading().await? {
             Some(backend) => page(backend.inbox.questions(&scope, run, &first(most)).await?),
             None => Ok(Page::default()),
         }
     }
 
     async fn answer(&self, run: &RunId, question: Option<u32>, answer: Value) -> Result<Option<Json>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         let given = match question {
             Some(index) => AnswerTo::question(index, answer),
             None => AnswerTo::the_oldest(answer),
@@ -233,17 +233,17 @@ impl Island for Here {
     }
 
     async fn schedules(&self) -> Result<Vec<Json>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(Vec::new()) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(Vec::new()) };
         json(&factory.schedules(&scope).await?)
     }
 
     async fn schedule(&self, schedule: Schedule) -> Result<Json, Stop> {
-        let kept = self.engine()?.schedule(&self.scope()?, schedule).await?;
+        let kept = self.engine().await?.schedule(&self.scope()?, schedule).await?;
         Ok(Json::of(&kept)?)
     }
 
     async fn turn(&self, schedule: &str, turn: Turn) -> Result<Option<Json>, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(None) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(None) };
         found(match turn {
             Turn::Pause => factory.pause_schedule(&scope, schedule).await?,
             Turn::Resume => factory.resume_schedule(&scope, schedule).await?,
@@ -251,7 +251,7 @@ impl Island for Here {
     }
 
     async fn unschedule(&self, schedule: &str) -> Result<bool, Stop> {
-        let (scope, Some(factory)) = (self.scope()?, self.existing()?) else { return Ok(false) };
+        let (scope, Some(factory)) = (self.scope()?, self.existing().await?) else { return Ok(false) };
         Ok(factory.unschedule(&scope, schedule).await?)
     }
 }

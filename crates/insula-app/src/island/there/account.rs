@@ -108,6 +108,10 @@ impl Account for There {
         self.ask(Method::POST, &["webhooks", run.as_str(), "resend"], json!({})).await
     }
 
+    async fn nodes(&self) -> Result<Json, Stop> {
+        Ok(self.client.get(&["operator", "nodes"], &[]).await?)
+    }
+
     async fn overview(&self) -> Result<Json, Stop> {
         Ok(self.client.get(&["operator", "overview"], &[]).await?)
     }

@@ -26,6 +26,18 @@ async fn a_key_has_the_form_that_is_promised_and_its_secret_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_nodes_that_start_together_one_makes_the_first_key() {
+    let gate = Gate::new();
+    // Both see that there is none before either has made one.
+    gate.line.slow_down();
+    let (one, other) = tokio::join!(gate.auth.mint_first(order()), gate.auth.mint_first(order()));
+    let made: Vec<_> = [one, other].into_iter().filter_map(|made| made.expect("the store is up")).collect();
+    let [key] = &made[..] else { panic!("{} keys were made", made.len()) };
+    assert!(gate.enter(key).await.is_ok());
+    assert!(gate.auth.mint_first(order()).await.expect("the store is up").is_none(), "there is one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_refusal_of_a_key_looks_the_same() {
     let gate = Gate::new();
     let (good, expiring, revoked) = (

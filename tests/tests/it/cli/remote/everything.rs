@@ -131,6 +131,7 @@ const LIFE: &[Step] = &[
     step("webhooks list", &["--state", "dead"], 0, Shape),
     step("webhooks resend", &["s-1"], 5, Shape),
     step("overview", &[], 0, AtLeast),
+    step("nodes", &[], 0, AtLeast),
     step("doctor", &[], 0, Code),
     step("delete user", &[], 2, Shape),
     step("delete user", &["--yes"], 0, Shape),

@@ -17,8 +17,12 @@ fn whoever_is_not_let_in_is_told_so_with_a_code_of_its_own() {
     let said = desk.insula(&["runs", "--server", &url, "--key", SECRET]);
     said.refused(6, &["the server does not accept the key", "insula config"]);
     assert!(!said.err.contains("c2VjcmV0"), "{}", said.err);
-    for (role, command) in [("user", &["overview"][..]), ("user", &["token", "list", "--all"]), ("operator", &["runs"])]
-    {
+    for (role, command) in [
+        ("user", &["overview"][..]),
+        ("user", &["nodes"]),
+        ("user", &["token", "list", "--all"]),
+        ("operator", &["runs"]),
+    ] {
         let key = side.json(&["token", "create", "--role", role, "--json"])["key"].as_str().unwrap().to_owned();
         desk.write("key", key);
         let said = desk.insula(&[command, &["--server", &url, "--key", "@key"]].concat());
