@@ -27,9 +27,6 @@ use crate::{
 use lineage::Lineage;
 pub(crate) use run::Found;
 
-/// Chunks of a run that are read at once, for a page.
-const TOGETHER: i64 = 256;
-
 /// What a reader asks for.
 #[derive(Debug)]
 struct Wanted<I> {
@@ -129,9 +126,12 @@ impl Chunk {
 
 /// The chunk that holds the event behind `after`, and those behind it with the first `limit` events, up to `upto`.
 async fn chunks(tx: &mut Tx, thread: i64, after: i64, upto: i64) -> Worked<Vec<Chunk>> {
-    const CHUNKS: &str = "SELECT run_no, first_seq, count, sum, body FROM insula.log
-        WHERE owner_no = $1 AND thread_no = $2 AND first_seq <= $4 AND first_seq >= coalesce(
-            (SELECT max(first_seq) FROM insula.log WHERE owner_no = $1 AND thread_no = $2 AND first_seq <= $3 + 1), 0)
+    // In two parts, so that both ends of the range are known to the planner, who would read the thread from its beginning.
+    const CHUNKS: &str = "SELECT * FROM (
+            (SELECT run_no, first_seq, count, sum, body FROM insula.log
+                WHERE owner_no = $1 AND thread_no = $2 AND first_seq <= $3 + 1 ORDER BY first_seq DESC LIMIT 1)
+            UNION ALL SELECT run_no, first_seq, count, sum, body FROM insula.log
+                WHERE owner_no = $1 AND thread_no = $2 AND first_seq > $3 + 1 AND first_seq <= $4) found
         ORDER BY first_seq";
     let query = sqlx::query(CHUNKS).bind(tx.owner).bind(thread).bind(after).bind(upto);
     let rows = query.fetch_all(tx.on()).await?;
@@ -158,18 +158,9 @@ async fn of_thread(tx: &mut Tx, wanted: &Wanted<ThreadId>) -> Worked<Option<Even
 async fn of_run(tx: &mut Tx, wanted: &Wanted<RunId>) -> Worked<Option<EventPage>> {
     let Some(run) = Found::by_id(tx, &wanted.id).await? else { return Ok(None) };
     let mut page = Page::new(&wanted.scope);
-    let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
-    let mut after = wanted.after;
-    while page.events.len() < limit && after < run.last {
-        let most = i64::try_from(limit - page.events.len()).unwrap_or(i64::MAX).min(TOGETHER);
-        let found = run.chunks(tx, after, most).await?;
-        let reached = found.last().map(Chunk::last).filter(|reached| *reached > after);
-        let lost = || run.lost(&tx.server, &wanted.id, after);
-        let reached = reached.ok_or_else(lost)?;
-        page.add_all(tx, &found, (after, i64::MAX)).await?;
-        after = reached;
-    }
-    page.events.truncate(limit);
+    let found = run.chunks(tx, &wanted.id, wanted.after, wanted.limit).await?;
+    page.add_all(tx, &found, (wanted.after, i64::MAX)).await?;
+    page.events.truncate(usize::try_from(wanted.limit).unwrap_or(usize::MAX));
     Ok(Some(page.finish(run.head)))
 }
 
