@@ -26,6 +26,7 @@ pub struct Options {
     clock: Arc<dyn Clock>,
     is_pooled: bool,
     direct: Option<String>,
+    reads: Option<String>,
     connections: u32,
     signals: bool,
     limits: Limits,
@@ -56,6 +57,12 @@ impl Options {
     #[must_use]
     pub fn connections(self, connections: u32) -> Self {
         Self { connections: connections.max(4), ..self }
+    }
+
+    /// The URL of a replica, for lists and sums: what they tell may be a moment late.
+    #[must_use]
+    pub fn reads(self, url: impl Into<String>) -> Self {
+        Self { reads: Some(url.into()), ..self }
     }
 
     /// Whether news of threads go to other nodes through the database; yes unless said otherwise. Not needed where they go
@@ -97,8 +104,10 @@ impl Options {
         check(&home, &pool, &address).await?;
         let signals = self.news(&home, &pool)?;
         let agents = self.agents(&address)?;
+        let replica = self.reads.as_deref().map(|url| Address::parse(url, self.is_pooled)).transpose()?;
         let shared = Arc::new(Shared {
             pool,
+            replica: replica.map(|replica| home.enter(|| replica.pool(self.connections))),
             server: address.server,
             owners: Default::default(),
             clock: Arc::clone(&self.clock),
@@ -182,6 +191,7 @@ impl PostgresBackend {
             clock: Arc::new(SystemClock::new()),
             is_pooled: false,
             direct: None,
+            reads: None,
             connections: 10,
             signals: true,
             limits: Limits::default(),

@@ -26,13 +26,13 @@ impl RunStore for Store {
     async fn runs(&self, scope: &UserScope, filter: &RunFilter, page: &PageRequest) -> Result<Page<RunRecord>, Error> {
         let (before, limit) = pages::bounds(page)?;
         let with = list::Wanted { scope: scope.clone(), filter: filter.clone(), before, most: limit + 1 };
-        let found = self.read("list runs", scope, with, |tx, with| Box::pin(list::runs(tx, with))).await?;
+        let found = self.read_late("list runs", scope, with, |tx, with| Box::pin(list::runs(tx, with))).await?;
         Ok(pages::cut(found.unwrap_or_default(), limit))
     }
 
     async fn threads(&self, scope: &UserScope, page: &PageRequest) -> Result<Page<ThreadRecord>, Error> {
         let (before, limit) = pages::bounds(page)?;
-        let found = self.read("list threads", scope, (before, limit + 1), |tx, (before, most)| {
+        let found = self.read_late("list threads", scope, (before, limit + 1), |tx, (before, most)| {
             Box::pin(threads::list(tx, *before, *most))
         });
         Ok(pages::cut(found.await?.unwrap_or_default(), limit))

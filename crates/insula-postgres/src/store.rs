@@ -28,6 +28,8 @@ pub(crate) struct Store {
 /// What work on the database needs, wherever it runs.
 pub(crate) struct Shared {
     pub(crate) pool: PgPool,
+    /// A replica, for reads that may be a moment late.
+    pub(crate) replica: Option<PgPool>,
     pub(crate) server: Server,
     pub(crate) owners: Owners,
     pub(crate) clock: Arc<dyn Clock>,
@@ -53,12 +55,42 @@ impl Store {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
+        self.read_from(self.shared.pool.clone(), (operation, scope), with, work).await
+    }
+
+    /// As [`Store::read`], from the replica where there is one: for lists and sums, which nobody writes by.
+    pub(crate) async fn read_late<A, T>(
+        &self,
+        operation: &'static str,
+        scope: &UserScope,
+        with: A,
+        work: Work<A, T>,
+    ) -> Result<Option<T>, Error>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let pool = self.shared.replica.as_ref().unwrap_or(&self.shared.pool).clone();
+        self.read_from(pool, (operation, scope), with, work).await
+    }
+
+    async fn read_from<A, T>(
+        &self,
+        pool: PgPool,
+        (operation, scope): (&'static str, &UserScope),
+        with: A,
+        work: Work<A, T>,
+    ) -> Result<Option<T>, Error>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
         let (shared, scope) = (Arc::clone(&self.shared), scope.clone());
         self.home
             .call(operation, async move {
                 let owner = shared.number(operation, &scope, Newcomers::Leave).await?;
                 let Some(owner) = owner else { return Ok(None) };
-                shared.transact(operation, Kind::Read, &[owner], &with, work).await.map(Some)
+                shared.transact_on(&pool, (operation, Kind::Read), &[owner], &with, work).await.map(Some)
             })
             .await
     }
@@ -144,18 +176,28 @@ impl Shared {
         with: &A,
         work: Work<A, T>,
     ) -> Result<T, Error> {
+        self.transact_on(&self.pool, (operation, kind), owners, with, work).await
+    }
+
+    async fn transact_on<A, T>(
+        &self,
+        pool: &PgPool,
+        (operation, kind): (&'static str, Kind),
+        owners: &[i64],
+        with: &A,
+        work: Work<A, T>,
+    ) -> Result<T, Error> {
         let mut tries = 1;
         loop {
-            match self.once(kind, owners, with, work).await {
+            match self.once(pool, kind, owners, with, work).await {
                 Err(Stop::Failed(error)) if tries < TRIES && error::is_contended(&error) => tries += 1,
                 outcome => return outcome.map_err(|stop| self.server.stop(operation, stop)),
             }
         }
     }
 
-    async fn once<A, T>(&self, kind: Kind, owners: &[i64], with: &A, work: Work<A, T>) -> Worked<T> {
-        let connection = self.pool.acquire().await?;
-        let mut tx = Tx::begin(connection, self.server.clone(), kind, owners).await?;
+    async fn once<A, T>(&self, pool: &PgPool, kind: Kind, owners: &[i64], with: &A, work: Work<A, T>) -> Worked<T> {
+        let mut tx = self.begin(pool, kind, owners).await?;
         let answer = match work(&mut tx, with).await {
             Ok(answer) => answer,
             Err(stop) => {
@@ -166,6 +208,18 @@ impl Shared {
         };
         tx.commit().await?;
         Ok(answer)
+    }
+
+    /// Connections that were idle while the server went away are found out here, one after the other: nothing was done yet.
+    async fn begin(&self, pool: &PgPool, kind: Kind, owners: &[i64]) -> Worked<Tx> {
+        let mut stale = pool.size();
+        loop {
+            let connection = pool.acquire().await?;
+            match Tx::begin(connection, self.server.clone(), kind, owners).await {
+                Err(error) if stale > 0 && error::is_lost(&error) => stale -= 1,
+                begun => return Ok(begun?),
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{error::Worked, store::Store, transaction::Tx};
 #[async_trait]
 impl UsageStore for Store {
     async fn usage(&self, scope: &UserScope, from: i64, to: i64) -> Result<Vec<UsageRow>, Error> {
-        let found = self.read("read usage", scope, (from, to), |tx, days| Box::pin(of(tx, *days))).await?;
+        let found = self.read_late("read usage", scope, (from, to), |tx, days| Box::pin(of(tx, *days))).await?;
         Ok(found.unwrap_or_default())
     }
 }

@@ -27,7 +27,9 @@ impl Backing {
     /// A database of one's own on the server for tests.
     pub(crate) async fn postgres() -> Self {
         let template = format!("insula-tests-{SCHEMA_VERSION}-{}", SCHEMA_HASH);
-        let up_to_date = async |url: &str| drop(migrate(url).await.expect("the database is brought up to date"));
+        let up_to_date = async |url: &str| {
+            migrate(url).await.expect("the database is brought up to date");
+        };
         Self::Postgres(Postgres::prepared(&template, up_to_date).await)
     }
 
