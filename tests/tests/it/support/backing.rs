@@ -30,7 +30,10 @@ impl Backing {
         let up_to_date = async |url: &str| {
             migrate(url).await.expect("the database is brought up to date");
         };
-        Self::Postgres(Postgres::prepared(&template, up_to_date).await)
+        let database = Postgres::prepared(&template, up_to_date).await;
+        // What shuts agents out of a database as a whole is not copied with it.
+        up_to_date(&database.url()).await;
+        Self::Postgres(database)
     }
 
     /// A backend of this kind, whose leases and windows are counted by `clock`. On SQLite, the same file each time.
