@@ -222,7 +222,6 @@ impl Writing {
             RunChange::Running => {
                 run.waits_for = None;
                 run.started_at = run.started_at.or(Some(now.as_micros()));
-                return;
             }
             RunChange::Queued => (run.waits_for, run.started_at) = (None, None),
             RunChange::HandedOver => put(run, Place::Ready, Some(now)),

@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use futures::{StreamExt, stream};
+use tokio::time::Instant;
 
 use crate::{
     auth::{Principal, Validity},
@@ -22,12 +23,16 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long to wait for a log that does not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a stream goes on after the server has ended, to tell what was written before.
+const LAST_LOOK: Duration = Duration::from_millis(250);
 
 /// Everything that a stream holds; it is given back when the client leaves.
 struct Stream {
     server: Service,
     feed: Feed,
     validity: Validity,
+    /// Until when it still looks into the log after the server has ended.
+    until: Option<Instant>,
     _seat: Seat,
     _open: Open,
 }
@@ -38,6 +43,7 @@ pub(crate) fn response(server: &Service, principal: &Principal, feed: Feed) -> R
     let stream = Stream {
         feed,
         validity: server.auth.watch(principal),
+        until: None,
         _seat: server.seats.take(&principal.scope)?,
         _open: server.metrics.stream_opened(),
         server: server.clone(),
@@ -58,7 +64,7 @@ impl Stream {
         loop {
             tokio::select! {
                 biased;
-                () = self.server.closing.cancelled() => return None,
+                () = self.server.closing.cancelled() => return self.last().await,
                 () = self.validity.over() => return None,
                 read = self.feed.next() => match read {
                     Ok(batch) => return batch.map(|batch| self.encode(&batch)),
@@ -74,6 +80,13 @@ impl Stream {
 }
 
 impl Stream {
+    /// What was written before the server ended is told before the stream does, as far as it is at hand.
+    async fn last(&mut self) -> Option<Bytes> {
+        let until = *self.until.get_or_insert_with(|| Instant::now() + LAST_LOOK);
+        let read = tokio::time::timeout_at(until, self.feed.next()).await;
+        read.ok()?.ok()?.map(|batch| self.encode(&batch))
+    }
+
     fn encode(&self, batch: &[Next]) -> Bytes {
         for next in batch {
             if let Next::Gap(gap) = next {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::story::{Ledger, SECRET, exported, luggage, ran, read, stage};
 use crate::{
     engine::stage::{Gate, held},
-    support::{Gauge, Island, context, events_of_run, log::runs_of, on_every_backend, until},
+    support::{Gauge, Island, context, events_of_run, log::runs_of, on_every_backend, until, until_async},
 };
 
 /// What a run is, without when and where it was taken in: record, events as readers see them, and the engine's part.
@@ -124,6 +124,9 @@ on_every_backend! {
         let running = engine.execute_agent(&context, "held", json!(1));
         let looking = async {
             until("it runs", || gauge.now() == 1).await;
+            // An agent runs before its beginning is durable.
+            let is_there = async || island.ports().runs.run(&ada, context.run()).await.unwrap().is_some();
+            until_async("it is written down", is_there).await;
             let refusals = [
                 factory.export(&ada, context.run(), Part::Shown).await.map(drop).unwrap_err(),
                 factory.replay(&ada, context.run()).await.unwrap_err(),
