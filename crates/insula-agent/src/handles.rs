@@ -139,7 +139,7 @@ pub trait Database: Send + Sync {
     /// # async fn example(session: &Session) -> Result<()> {
     /// let mut tx = session.database()?.begin().await?;
     /// tx.execute("CREATE TABLE IF NOT EXISTS notes (text TEXT)", &[]).await?;
-    /// tx.execute("INSERT INTO notes VALUES (?)", &["buy bread".into()]).await?;
+    /// tx.execute("INSERT INTO notes VALUES ($1)", &["buy bread".into()]).await?;
     /// tx.commit().await?;
     /// # Ok(())
     /// # }

@@ -134,7 +134,7 @@ async fn plant(session: &Session, secret: &Value) -> Result<()> {
     if let Ok(database) = session.database() {
         let mut tx = database.begin().await?;
         tx.execute("CREATE TABLE IF NOT EXISTS planted (secret TEXT)", &[]).await?;
-        tx.execute("INSERT INTO planted VALUES (?)", &[secret.to_string().into()]).await?;
+        tx.execute("INSERT INTO planted VALUES ($1)", &[secret.to_string().into()]).await?;
         tx.commit().await?;
     }
     Ok(())

@@ -103,3 +103,6 @@ fn enter(owners: &[i64]) -> String {
     let numbers: Vec<String> = owners.iter().map(i64::to_string).collect();
     format!("SELECT set_config('insula.owners', '{{{}}}', true)", numbers.join(","))
 }
+
+#[cfg(test)]
+mod tests;

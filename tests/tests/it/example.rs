@@ -7,7 +7,7 @@ use insula_infra::EventType;
 use serde_json::Value;
 use spend_report::agents::Outcome;
 
-use crate::support::{Island, context, events_of_run, on_every_backend, on_every_database, words};
+use crate::support::{Island, context, events_of_run, on_every_backend, on_sqlite, words};
 
 fn with_the_example(island: Island, reports: &Path) -> Island {
     let tools = spend_report::tools(reports.to_owned());
@@ -20,7 +20,7 @@ fn file(seed: u64) -> Value {
     spend_report::generate(seed, 300, &spend_report::Shape::default()).into()
 }
 
-on_every_database! {
+on_sqlite! {
     async fn a_file_becomes_a_report_of_its_users_own(island: Island) {
         let reports = tempfile::tempdir().unwrap();
         let island = with_the_example(island, reports.path());

@@ -20,7 +20,7 @@ fn keeper() -> AgentClass {
                 Ok(database) => {
                     let mut tx = database.begin().await?;
                     tx.execute("CREATE TABLE IF NOT EXISTS kept (text TEXT)", &[]).await?;
-                    tx.execute("INSERT INTO kept VALUES (?)", &[text.clone().into()]).await?;
+                    tx.execute("INSERT INTO kept VALUES ($1)", &[text.clone().into()]).await?;
                     let rows = tx.fetch("SELECT text FROM kept", &[]).await?;
                     tx.commit().await?;
                     json!(rows.iter().map(insula_context::SqlRow::to_json).collect::<Vec<_>>())

@@ -21,11 +21,11 @@ fn noter() -> AgentClass {
 async fn note(session: &Session, input: Value) -> Result<Value, Error> {
     let (context, now) = (session.context().clone(), session.now().await?);
     let mut tx = session.database()?.begin().await?;
-    tx.execute("CREATE TABLE IF NOT EXISTS notes (owner TEXT, thread TEXT, at INTEGER, text TEXT)", &[]).await?;
+    tx.execute("CREATE TABLE IF NOT EXISTS notes (owner TEXT, thread TEXT, at BIGINT, text TEXT)", &[]).await?;
     let text = input.as_str().unwrap_or("a note").to_owned();
     let row = [context.scope().to_string().into(), context.thread().to_string().into(), now.as_micros().into()];
     let row: Vec<_> = row.into_iter().chain([text.clone().into()]).collect();
-    tx.execute("INSERT INTO notes VALUES (?, ?, ?, ?)", &row).await?;
+    tx.execute("INSERT INTO notes VALUES ($1, $2, $3, $4)", &row).await?;
     match text.as_str() {
         "torn" => drop(tx.execute("INSERT INTO no_such_table VALUES (1)", &[]).await?),
         "left" => std::future::pending().await,
@@ -39,7 +39,7 @@ async fn note(session: &Session, input: Value) -> Result<Value, Error> {
 /// Every note of the engine's user, outside of any agent.
 async fn notes(engine: &UserExecutionEngine) -> Vec<Value> {
     let mut tx = engine.database_session_manager().unwrap().begin().await.unwrap();
-    let rows = tx.fetch("SELECT owner, thread, at, text FROM notes ORDER BY rowid", &[]).await.unwrap();
+    let rows = tx.fetch("SELECT owner, thread, at, text FROM notes ORDER BY at", &[]).await.unwrap();
     tx.rollback().await.unwrap();
     rows.iter().map(SqlRow::to_json).collect()
 }

@@ -151,6 +151,23 @@ macro_rules! on_every_database {
     )*};
 }
 
+/// One test, on SQLite: for agents whose statements are in its dialect.
+macro_rules! on_sqlite {
+    ($($(#[$meta:meta])* async fn $name:ident($island:ident: $kind:ident) $story:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            async fn story($island: $kind) $story
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                $crate::support::Backing::sqlite().tell(story).await;
+            }
+        }
+    )*};
+}
+
 /// A test in virtual time: waiting costs nothing, and what waits longest comes last. Memory only, because a database's
 /// own threads know nothing of virtual time.
 macro_rules! in_virtual_time {
@@ -167,4 +184,4 @@ macro_rules! in_virtual_time {
     )*};
 }
 
-pub(crate) use {in_virtual_time, on_every_backend, on_every_database};
+pub(crate) use {in_virtual_time, on_every_backend, on_every_database, on_sqlite};

@@ -15,7 +15,7 @@ mod people;
 mod until;
 
 pub(crate) use alone::{alone, resident_bytes};
-pub(crate) use backing::{Backing, in_virtual_time, on_every_backend, on_every_database};
+pub(crate) use backing::{Backing, in_virtual_time, on_every_backend, on_every_database, on_sqlite};
 pub(crate) use capture::captured;
 pub(crate) use clock::{HandClock, ShiftedClock};
 pub(crate) use gate::Gate;
