@@ -73,7 +73,7 @@ const ROWS: &[Row] = &[
     row(1, INFRA, Only(&[CONTEXT]), Here),
     row(2, REGISTRY, Only(&[AGENT, CONTEXT]), Here),
     row(2, SQLITE, Only(&[INFRA, CONTEXT]), Here),
-    row(2, POSTGRES, Only(&[INFRA, CONTEXT]), Planned),
+    row(2, POSTGRES, Only(&[INFRA, CONTEXT]), Here),
     row(2, REDIS, Only(&[INFRA, CONTEXT]), Here),
     row(3, FACTORY, Only(&[REGISTRY, AGENT, INFRA, CONTEXT]), Here),
     row(4, ENGINE, Only(&[FACTORY, REGISTRY, AGENT, INFRA, CONTEXT]), Here),
@@ -145,7 +145,7 @@ const CALL_FENCES: &[CallFence] = &[
             "thread::scope",
             "thread::Builder",
         ],
-        only_in: &[ENGINE, SQLITE, REDIS, SERVER, APP],
+        only_in: &[ENGINE, SQLITE, POSTGRES, REDIS, SERVER, APP],
         because: "what a crate starts outlives a cancelled run; hand the future to the engine instead",
     },
     CallFence {

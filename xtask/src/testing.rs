@@ -245,9 +245,13 @@ mod tests {
         assert_eq!(words(None, &[package(), test()]).unwrap(), everything);
         let queue = "--package insula-tests --test it -- queue:: --skip queue::claims::postgres";
         assert_eq!(words(Some("queue"), &[test()]).unwrap(), queue);
-        assert_eq!(words(Some("conformance"), &[package()]).unwrap(), "--tests --package insula-infra");
-        let infra = left_out("insula-infra", Which::Every, "two");
-        assert_eq!(words(Some("conformance"), &[package(), infra]), None);
+        let infra = || left_out("insula-infra", Which::Every, "two");
+        let postgres = || left_out("insula-postgres", Which::Every, "three");
+        let redis = || left_out("insula-redis", Which::Every, "four");
+        let without = [package(), postgres(), redis()];
+        assert_eq!(words(Some("conformance"), &without).unwrap(), "--tests --package insula-infra");
+        let without = [package(), infra(), postgres(), redis()];
+        assert_eq!(words(Some("conformance"), &without), None);
     }
 
     fn transcript(lines: &[&str]) -> Transcript {
