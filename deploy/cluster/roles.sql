@@ -20,6 +20,8 @@ ALTER ROLE insula_owner LOGIN PASSWORD :'owner_password';
 ALTER ROLE insula_app LOGIN PASSWORD :'app_password';
 ALTER ROLE insula_keeper CREATEROLE;
 
+-- It has nothing of theirs itself: policies that let them through would let it through as well.
+ALTER ROLE insula_owner NOINHERIT;
 GRANT insula_engine, insula_keeper TO insula_owner;
 GRANT insula_agent TO insula_keeper WITH ADMIN OPTION;
 SELECT format('GRANT CREATE, CONNECT ON DATABASE %I TO insula_owner', current_database()) \gexec
