@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use insula_infra::Error;
 use sqlx::{
-    Executor, PgPool,
+    ConnectOptions, Executor, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -35,7 +35,8 @@ impl Address {
             Server::new("postgres://").problem(problem)
         })?;
         let server = Server::new(name(&options));
-        let options = options.application_name("insula");
+        // Statements of agents have values of users in them, and the driver would log those that are slow, too.
+        let options = options.application_name("insula").disable_statement_logging();
         // A transaction pooler hands every transaction to another session, and refuses settings at the start of one.
         let options = if is_pooled { options.statement_cache_capacity(0) } else { options.options(settings()) };
         Ok(Self { options, server })
