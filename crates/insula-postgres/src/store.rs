@@ -55,7 +55,8 @@ impl Store {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        self.read_from(self.shared.pool.clone(), (operation, scope), with, work).await
+        let on = (self.shared.pool.clone(), Kind::Read);
+        self.as_owner((operation, scope), Newcomers::Leave, on, with, work).await
     }
 
     /// As [`Store::read`], from the replica where there is one: for lists and sums, which nobody writes by.
@@ -71,28 +72,7 @@ impl Store {
         T: Send + 'static,
     {
         let pool = self.shared.replica.as_ref().unwrap_or(&self.shared.pool).clone();
-        self.read_from(pool, (operation, scope), with, work).await
-    }
-
-    async fn read_from<A, T>(
-        &self,
-        pool: PgPool,
-        (operation, scope): (&'static str, &UserScope),
-        with: A,
-        work: Work<A, T>,
-    ) -> Result<Option<T>, Error>
-    where
-        A: Send + Sync + 'static,
-        T: Send + 'static,
-    {
-        let (shared, scope) = (Arc::clone(&self.shared), scope.clone());
-        self.home
-            .call(operation, async move {
-                let owner = shared.number(operation, &scope, Newcomers::Leave).await?;
-                let Some(owner) = owner else { return Ok(None) };
-                shared.transact_on(&pool, (operation, Kind::Read), &[owner], &with, work).await.map(Some)
-            })
-            .await
+        self.as_owner((operation, scope), Newcomers::Leave, (pool, Kind::Read), with, work).await
     }
 
     /// Writes as one owner, who gets a number if this is the first time.
@@ -107,14 +87,9 @@ impl Store {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        let (shared, scope) = (Arc::clone(&self.shared), scope.clone());
-        self.home
-            .call(operation, async move {
-                let owner = shared.number(operation, &scope, Newcomers::Number).await?;
-                let owner = owner.ok_or_else(|| error::gone(operation))?;
-                shared.transact(operation, Kind::Write, &[owner], &with, work).await
-            })
-            .await
+        let on = (self.shared.pool.clone(), Kind::Write);
+        let done = self.as_owner((operation, scope), Newcomers::Number, on, with, work).await?;
+        done.ok_or_else(|| error::gone(operation))
     }
 
     /// Changes what an owner has; nothing is made for one who has nothing, and the answer is `None`.
@@ -129,12 +104,29 @@ impl Store {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
+        let on = (self.shared.pool.clone(), Kind::Write);
+        self.as_owner((operation, scope), Newcomers::Leave, on, with, work).await
+    }
+
+    /// Does the work in a transaction that has entered this owner; `None` where there is none.
+    async fn as_owner<A, T>(
+        &self,
+        (operation, scope): (&'static str, &UserScope),
+        newcomers: Newcomers,
+        (pool, kind): (PgPool, Kind),
+        with: A,
+        work: Work<A, T>,
+    ) -> Result<Option<T>, Error>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
         let (shared, scope) = (Arc::clone(&self.shared), scope.clone());
         self.home
             .call(operation, async move {
-                let owner = shared.number(operation, &scope, Newcomers::Leave).await?;
+                let owner = shared.number(operation, &scope, newcomers).await?;
                 let Some(owner) = owner else { return Ok(None) };
-                shared.transact(operation, Kind::Write, &[owner], &with, work).await.map(Some)
+                shared.transact_on(&pool, (operation, kind), &[owner], &with, work).await.map(Some)
             })
             .await
     }

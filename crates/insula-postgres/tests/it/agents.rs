@@ -2,18 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use insula_context::UserScope;
 use insula_infra::{DatabaseSession, DatabaseSessionManager, Error};
 use insula_postgres::{Options, PostgresBackend, migrate};
 use insula_test_services::Postgres;
 use sqlx::{Connection, PgConnection};
 
-pub(crate) fn scope(user: &str) -> UserScope {
-    #[expect(clippy::disallowed_methods, reason = "the test plays the authenticator")]
-    let issuer = insula_context::ScopeIssuer::new();
-    issuer.issue("acme", user).expect("valid")
-}
+pub(crate) use crate::{story::scope, support::as_role};
 
+/// Migrated itself: what shuts agents out of a database as a whole is not copied with one.
 pub(crate) async fn database() -> Postgres {
     let postgres = Postgres::fresh("agents").await;
     migrate(&postgres.url()).await.expect("migrates");
@@ -22,13 +18,6 @@ pub(crate) async fn database() -> Postgres {
 
 pub(crate) fn options(postgres: &Postgres) -> Options {
     PostgresBackend::at(as_role(postgres, "insula_app")).connections(4)
-}
-
-/// The same address for another role: on loopback, the server for tests trusts everybody.
-pub(crate) fn as_role(postgres: &Postgres, role: &str) -> String {
-    let url = postgres.url();
-    let (_, rest) = url.split_once('@').expect("an address with a user");
-    format!("postgres://{role}@{rest}")
 }
 
 pub(crate) struct Agents {
